@@ -19,10 +19,23 @@ from ansible.template import trust_as_template
 
 from ..module_utils.converge import ConvergeError, Desired, desired_from, glob_matches, pack
 
-OPTIONS = frozenset({
-    "component", "templates", "packages", "default_release", "users", "directories", "files", "file_options", "links",
-    "absent", "validate", "on_change", "services",
-})
+OPTIONS = frozenset(
+    {
+        "component",
+        "templates",
+        "packages",
+        "default_release",
+        "users",
+        "directories",
+        "files",
+        "file_options",
+        "links",
+        "absent",
+        "validate",
+        "on_change",
+        "services",
+    }
+)
 FILE_KEYS = frozenset({"path", "content", "template", "vars", "owner", "group", "mode", "secret"})
 FILE_OPTION_KEYS = frozenset({"owner", "group", "mode", "secret"})
 HOST_MODULE = "graphic_school.scaling.converge_host"
@@ -37,7 +50,11 @@ def template_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (path on the host, file) for each file below a role's templates, leaving out folders that start with _."""
     for source in sorted(folder.rglob("*")):
         relative = source.relative_to(folder)
-        if source.is_file() and not any(part.startswith("_") for part in relative.parts[:-1]) and relative.name != ".gitkeep":
+        if (
+            source.is_file()
+            and not any(part.startswith("_") for part in relative.parts[:-1])
+            and relative.name != ".gitkeep"
+        ):
             yield "/" + re.sub(r"\.j2$", "", relative.as_posix()), source
 
 
@@ -76,21 +93,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _install(self, answer: dict[str, Any], desired: Desired, task_vars: dict[str, Any]) -> dict[str, Any]:
         if answer["missing_packages"]:
             arguments = {
-                "name": answer["missing_packages"], "state": "present", "install_recommends": False, "update_cache": True,
-                "cache_valid_time": 3600, "lock_timeout": 300,
+                "name": answer["missing_packages"],
+                "state": "present",
+                "install_recommends": False,
+                "update_cache": True,
+                "cache_valid_time": 3600,
+                "lock_timeout": 300,
                 # Debian starts a service as soon as it is unpacked; here it waits for its configuration.
                 "policy_rc_d": 101,
             }
             if self._task.args.get("default_release"):
                 arguments["default_release"] = self._task.args["default_release"]
-            installed = self._execute_module(module_name="ansible.builtin.apt", module_args=arguments, task_vars=task_vars)
+            installed = self._execute_module(
+                module_name="ansible.builtin.apt", module_args=arguments, task_vars=task_vars
+            )
             if installed.get("failed"):
-                return {"failed": True, "msg": f"apt could not install {', '.join(answer['missing_packages'])}: {installed.get('msg')}"}
+                return {
+                    "failed": True,
+                    "msg": f"apt could not install {', '.join(answer['missing_packages'])}: {installed.get('msg')}",
+                }
         for user in desired.users:
             if user.name not in answer["missing_users"]:
                 continue
             arguments = {
-                "name": user.name, "system": True, "shell": user.shell, "groups": list(user.groups), "append": True, "create_home": False,
+                "name": user.name,
+                "system": True,
+                "shell": user.shell,
+                "groups": list(user.groups),
+                "append": True,
+                "create_home": False,
             }
             if user.home:
                 arguments["home"] = user.home
@@ -117,7 +148,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._check_keys("files", row, FILE_KEYS)
             entry = self._from_row(row, folder, templar)
             if entry["path"] in files:
-                raise ConvergeError(f"component {component} writes {entry['path']} twice; keep one of the template tree and the list files")
+                raise ConvergeError(
+                    f"component {component} writes {entry['path']} twice; keep one of the template tree and the list files"
+                )
             files[entry["path"]] = entry
         options = arguments.get("file_options") or {}
         for pattern, values in options.items():
@@ -131,7 +164,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for path, row in files.items():
             defaults: dict[str, Any] = {}
             for pattern, values in options.items():
-                if glob_matches(pattern, path) or fnmatchcase(path, pattern) and "*" not in pattern:
+                if glob_matches(pattern, path) or (fnmatchcase(path, pattern) and "*" not in pattern):
                     defaults.update(plain(values))
             rows.append({**defaults, **row})
         return {**wanted, "component": str(component), "files": rows}
@@ -142,7 +175,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise ConvergeError(f"an entry of {what} must be a dictionary, not: {row!r}")
         unknown = sorted(set(row) - known)
         if unknown:
-            raise ConvergeError(f"an entry of {what} has the unknown key {unknown[0]!r}; known are: {', '.join(sorted(known))}")
+            raise ConvergeError(
+                f"an entry of {what} has the unknown key {unknown[0]!r}; known are: {', '.join(sorted(known))}"
+            )
 
     @staticmethod
     def _template_folder(role: Any) -> Path | None:
@@ -150,7 +185,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _templar_for(self, component: str, folder: Path | None, task_vars: dict[str, Any]) -> Any:
         variables = dict(task_vars)
-        variables.setdefault("ansible_managed", f"Written by graphic_school.scaling ({component}); changes made here are overwritten.")
+        variables.setdefault(
+            "ansible_managed", f"Written by graphic_school.scaling ({component}); changes made here are overwritten."
+        )
         searchpath = [str(folder)] if folder else []
         return self._templar.copy_with_new_env(searchpath=searchpath, available_variables=variables)
 
@@ -158,7 +195,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if extra:
             templar = templar.copy_with_new_env(available_variables={**templar.available_variables, **extra})
         text = trust_as_template(source.read_text(encoding="utf-8"))
-        rendered = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True})
+        rendered = templar.template(
+            text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+        )
         return "" if rendered is None else str(rendered)
 
     def _from_tree(self, templates: Any, folder: Path | None, templar: Any) -> Iterator[dict[str, Any]]:

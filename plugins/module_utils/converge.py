@@ -10,6 +10,7 @@ the actual state, asks for the plan, and performs it.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import zlib
@@ -20,7 +21,9 @@ from typing import Any
 PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 SYSTEMD_TREE = "/etc/systemd/system/**"
 # What `systemctl is-enabled` counts as enabled (systemctl(1), "is-enabled").
-ENABLED_UNIT_FILE_STATES = frozenset({"enabled", "enabled-runtime", "static", "alias", "indirect", "generated", "transient"})
+ENABLED_UNIT_FILE_STATES = frozenset(
+    {"enabled", "enabled-runtime", "static", "alias", "indirect", "generated", "transient"}
+)
 
 
 class ConvergeError(ValueError):
@@ -150,14 +153,22 @@ class Plan:
 
     @property
     def changed_paths(self) -> list[str]:
-        paths = {item.path for item in (*self.directories, *self.writes, *self.attributes)}
-        return sorted(paths | {path for path, _target in self.links} | set(self.removals))
+        files = {item.path for item in (*self.writes, *self.attributes)}
+        directories = {item.path for item in self.directories}
+        return sorted(files | directories | {path for path, _target in self.links} | set(self.removals))
 
     @property
     def changed(self) -> bool:
         return bool(
-            self.changed_paths or self.daemon_reload or self.commands or self.enable or self.disable
-            or self.start or self.stop or self.reload or self.restart
+            self.changed_paths
+            or self.daemon_reload
+            or self.commands
+            or self.enable
+            or self.disable
+            or self.start
+            or self.stop
+            or self.reload
+            or self.restart
         )
 
 
@@ -184,8 +195,10 @@ def _command_key(command: Sequence[str]) -> str:
 
 def _plan_paths(desired: Desired, actual: Actual) -> Plan:
     directories = tuple(
-        wanted for wanted in desired.directories
-        if (found := actual.paths.get(wanted.path)) is None or found.kind != "directory"
+        wanted
+        for wanted in desired.directories
+        if (found := actual.paths.get(wanted.path)) is None
+        or found.kind != "directory"
         or (found.owner, found.group, found.mode) != (wanted.owner, wanted.group, wanted.mode)
     )
     writes: list[WantedFile] = []
@@ -197,15 +210,22 @@ def _plan_paths(desired: Desired, actual: Actual) -> Plan:
         elif (found.owner, found.group, found.mode) != (wanted.owner, wanted.group, wanted.mode):
             attributes.append(wanted)
     links = tuple(
-        (path, target) for path, target in desired.links
+        (path, target)
+        for path, target in desired.links
         if (found := actual.paths.get(path)) is None or found.kind != "link" or found.target != target
     )
     wanted_paths = {item.path for item in desired.files} | {path for path, _target in desired.links}
     unwanted = (set(desired.absent) | set(actual.memory.paths)) - wanted_paths
-    removals = tuple(sorted(
-        path for path in unwanted if (found := actual.paths.get(path)) is not None and found.kind in {"file", "link"}
-    ))
-    return Plan(directories=directories, writes=tuple(writes), attributes=tuple(attributes), links=links, removals=removals)
+    removals = tuple(
+        sorted(
+            path
+            for path in unwanted
+            if (found := actual.paths.get(path)) is not None and found.kind in {"file", "link"}
+        )
+    )
+    return Plan(
+        directories=directories, writes=tuple(writes), attributes=tuple(attributes), links=links, removals=removals
+    )
 
 
 def plan(desired: Desired, actual: Actual) -> Plan:
@@ -257,10 +277,23 @@ def plan(desired: Desired, actual: Actual) -> Plan:
     owed |= {f"reload:{name}" for name in reload} | {f"restart:{name}" for name in restart}
     owed |= {"daemon-reload"} if daemon_reload else set()
     return Plan(
-        directories=paths.directories, writes=paths.writes, attributes=paths.attributes, links=paths.links,
-        removals=paths.removals, validations=validations, daemon_reload=daemon_reload, commands=tuple(commands),
-        enable=tuple(enable), disable=tuple(disable), start=tuple(start), stop=tuple(stop), reload=tuple(reload),
-        restart=tuple(restart), hold=tuple(hold), still_held=tuple(still_held), owed=frozenset(owed),
+        directories=paths.directories,
+        writes=paths.writes,
+        attributes=paths.attributes,
+        links=paths.links,
+        removals=paths.removals,
+        validations=validations,
+        daemon_reload=daemon_reload,
+        commands=tuple(commands),
+        enable=tuple(enable),
+        disable=tuple(disable),
+        start=tuple(start),
+        stop=tuple(stop),
+        reload=tuple(reload),
+        restart=tuple(restart),
+        hold=tuple(hold),
+        still_held=tuple(still_held),
+        owed=frozenset(owed),
     )
 
 
@@ -280,7 +313,7 @@ def unpack(payload: str) -> Desired:
 def _mode(path: str, value: object) -> int:
     text = str(value)
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3,4}", text):
-        raise ConvergeError(f"mode of {path} must be a quoted octal string such as \"0644\", not: {value!r}")
+        raise ConvergeError(f'mode of {path} must be a quoted octal string such as "0644", not: {value!r}')
     return int(text, 8)
 
 
@@ -302,7 +335,9 @@ def _known(what: str, row: object, keys: Iterable[str]) -> dict[str, Any]:
         raise ConvergeError(f"an entry of {what} must be a dictionary, not: {row!r}")
     unknown = sorted(set(row) - set(keys))
     if unknown:
-        raise ConvergeError(f"an entry of {what} has the unknown key {unknown[0]!r}; known are: {', '.join(sorted(keys))}")
+        raise ConvergeError(
+            f"an entry of {what} has the unknown key {unknown[0]!r}; known are: {', '.join(sorted(keys))}"
+        )
     return row
 
 
@@ -310,8 +345,12 @@ def _file(row: Mapping[str, Any]) -> WantedFile:
     path = _absolute("the path of a file", row["path"])
     content = base64.b64decode(row["content_base64"]) if "content_base64" in row else str(row["content"]).encode()
     return WantedFile(
-        path=path, content=content, owner=str(row.get("owner", "root")), group=str(row.get("group", row.get("owner", "root"))),
-        mode=_mode(path, row.get("mode", "0644")), secret=bool(row.get("secret", False)),
+        path=path,
+        content=content,
+        owner=str(row.get("owner", "root")),
+        group=str(row.get("group", row.get("owner", "root"))),
+        mode=_mode(path, row.get("mode", "0644")),
+        secret=bool(row.get("secret", False)),
     )
 
 
@@ -319,7 +358,9 @@ def _directory(row: object) -> WantedDirectory:
     row = _known("directories", row, ("path", "owner", "group", "mode"))
     path = _absolute("the path of a directory", row.get("path", ""))
     owner = str(row.get("owner", "root"))
-    return WantedDirectory(path=path, owner=owner, group=str(row.get("group", owner)), mode=_mode(path, row.get("mode", "0755")))
+    return WantedDirectory(
+        path=path, owner=owner, group=str(row.get("group", owner)), mode=_mode(path, row.get("mode", "0755"))
+    )
 
 
 def _service(row: object) -> WantedService:
@@ -331,11 +372,16 @@ def _service(row: object) -> WantedService:
     name = str(row.get("name", ""))
     if not re.fullmatch(r"[A-Za-z0-9:_.@\\-]+", name):
         raise ConvergeError(f"name of a service must be the name of a systemd unit, not: {name!r}")
-    if "." not in name.rpartition("@")[2] or not name.endswith((".service", ".timer", ".socket", ".path", ".target", ".mount")):
+    if "." not in name.rpartition("@")[2] or not name.endswith(
+        (".service", ".timer", ".socket", ".path", ".target", ".mount")
+    ):
         name += ".service"
     return WantedService(
-        name=name, enabled=bool(row.get("enabled", True)), running=row.get("state", "started") == "started",
-        reload_on=_strings("reload_on", row.get("reload_on", [])), restart_on=_strings("restart_on", row.get("restart_on", [])),
+        name=name,
+        enabled=bool(row.get("enabled", True)),
+        running=row.get("state", "started") == "started",
+        reload_on=_strings("reload_on", row.get("reload_on", [])),
+        restart_on=_strings("restart_on", row.get("restart_on", [])),
         hold_restart=row.get("restart", "now") == "hold",
     )
 
@@ -343,8 +389,10 @@ def _service(row: object) -> WantedService:
 def _user(row: object) -> WantedUser:
     row = _known("users", row, ("name", "home", "shell", "groups"))
     return WantedUser(
-        name=str(row["name"]), home=str(row["home"]) if row.get("home") else None,
-        shell=str(row.get("shell", "/usr/sbin/nologin")), groups=_strings("groups of a user", row.get("groups", [])),
+        name=str(row["name"]),
+        home=str(row["home"]) if row.get("home") else None,
+        shell=str(row.get("shell", "/usr/sbin/nologin")),
+        groups=_strings("groups of a user", row.get("groups", [])),
     )
 
 
@@ -358,16 +406,20 @@ def desired_from(data: Mapping[str, Any]) -> Desired:
         if not PACKAGE_NAME.fullmatch(package):
             raise ConvergeError(f"an entry of packages must be the name of a Debian package, not: {package!r}")
     files = tuple(sorted((_file(row) for row in data.get("files", [])), key=lambda item: item.path))
-    for first, second in zip(files, files[1:]):
+    for first, second in itertools.pairwise(files):
         if first.path == second.path:
-            raise ConvergeError(f"component {component} writes {first.path} twice; keep one of the template tree and the list files")
+            raise ConvergeError(
+                f"component {component} writes {first.path} twice; keep one of the template tree and the list files"
+            )
     return Desired(
         component=component,
         packages=packages,
         users=tuple(_user(row) for row in data.get("users", [])),
         directories=tuple(_directory(row) for row in data.get("directories", [])),
         files=files,
-        links=tuple(sorted((_absolute("a link", path), str(target)) for path, target in dict(data.get("links", {})).items())),
+        links=tuple(
+            sorted((_absolute("a link", path), str(target)) for path, target in dict(data.get("links", {})).items())
+        ),
         absent=tuple(_absolute("an entry of absent", path) for path in _strings("absent", data.get("absent", []))),
         validations=tuple(
             Validation(
@@ -377,7 +429,10 @@ def desired_from(data: Mapping[str, Any]) -> Desired:
             for row in (_known("validate", row, ("trees", "command")) for row in data.get("validate", []))
         ),
         on_change=tuple(
-            OnChange(paths=_strings("paths of on_change", row.get("paths", [])), command=_strings("command", row.get("command", [])))
+            OnChange(
+                paths=_strings("paths of on_change", row.get("paths", [])),
+                command=_strings("command", row.get("command", [])),
+            )
             for row in (_known("on_change", row, ("paths", "command")) for row in data.get("on_change", []))
         ),
         services=tuple(_service(row) for row in data.get("services", [])),

@@ -105,7 +105,9 @@ from ..module_utils.converge import (
 )
 
 STATE_FOLDER = Path("/var/lib/graphic_school")
-SERVICE_PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,ConditionResult,ConditionTimestampMonotonic,ActiveEnterTimestamp"
+SERVICE_PROPERTIES = (
+    "Id,Names,LoadState,ActiveState,UnitFileState,ConditionResult,ConditionTimestampMonotonic,ActiveEnterTimestamp"
+)
 
 
 class HostError(Exception):
@@ -113,9 +115,20 @@ class HostError(Exception):
 
 
 def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment = {
+        **os.environ,
+        "LC_ALL": "C.UTF-8",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=False, env=environment, stdin=subprocess.DEVNULL, **options
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        **options,
     )
 
 
@@ -183,10 +196,11 @@ def find_services(names: list[str]) -> dict[str, FoundService]:
             loaded=block.get("LoadState") == "loaded",
             active=block.get("ActiveState") in ("active", "reloading", "activating"),
             enabled=block.get("UnitFileState") in ENABLED_UNIT_FILE_STATES,
-            condition_failed=block.get("ConditionResult") == "no" and block.get("ConditionTimestampMonotonic", "0") != "0",
+            condition_failed=block.get("ConditionResult") == "no"
+            and block.get("ConditionTimestampMonotonic", "0") != "0",
             active_since=float(block.get("ActiveEnterTimestamp", "").lstrip("@") or 0),
         )
-        for name, block in zip(names, blocks)
+        for name, block in zip(names, blocks, strict=True)
     }
 
 
@@ -206,7 +220,10 @@ def read_memory(component: str) -> Memory:
 
 def write_memory(component: str, memory: Memory) -> None:
     STATE_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
-    text = json.dumps({"paths": sorted(memory.paths), "owed": sorted(memory.owed), "held": dict(sorted(memory.held.items()))}, indent=1)
+    text = json.dumps(
+        {"paths": sorted(memory.paths), "owed": sorted(memory.owed), "held": dict(sorted(memory.held.items()))},
+        indent=1,
+    )
     if memory_file(component).exists() and memory_file(component).read_text(encoding="utf-8") == text:
         return
     replace_file(memory_file(component), text.encode(), 0, 0, 0o644)
@@ -238,7 +255,11 @@ def stage(tree: str, folder: Path, desired: Desired, steps: Plan) -> tuple[str, 
         return target
 
     def ignore_special(where: str, names: list[str]) -> list[str]:
-        return [name for name in names if not (Path(where, name).is_file() or Path(where, name).is_dir() or Path(where, name).is_symlink())]
+        return [
+            name
+            for name in names
+            if not (Path(where, name).is_file() or Path(where, name).is_dir() or Path(where, name).is_symlink())
+        ]
 
     target = folder / mount_point.name
     shutil.copytree(mount_point, target, symlinks=True, copy_function=copy, ignore=ignore_special)
@@ -273,7 +294,9 @@ def validate(check: Validation, desired: Desired, steps: Plan, check_mode: bool)
     if program is None:
         if check_mode:
             return
-        raise HostError(f"{check.command[0]} is not installed, so {', '.join(check.trees)} can't be validated; add its package to packages")
+        raise HostError(
+            f"{check.command[0]} is not installed, so {', '.join(check.trees)} can't be validated; add its package to packages"
+        )
     with tempfile.TemporaryDirectory(prefix="converge-") as folder:
         mounts: list[str] = []
         for number, tree in enumerate(check.trees):
@@ -282,7 +305,22 @@ def validate(check: Validation, desired: Desired, steps: Plan, check_mode: bool)
             mount_point, copy = stage(tree, place, desired, steps)
             mounts += [str(copy), mount_point]
         script = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"'
-        answer = run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *mounts, "--", program, *check.command[1:]])
+        answer = run(
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                script,
+                "sh",
+                *mounts,
+                "--",
+                program,
+                *check.command[1:],
+            ]
+        )
         if answer.returncode != 0:
             raise HostError(
                 f"{' '.join(check.command)} refuses the new {', '.join(check.trees)}; nothing was changed. It says:\n"
@@ -297,7 +335,9 @@ def ids(owner: str, group: str) -> tuple[int, int]:
     try:
         return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError as error:
-        raise HostError(f"owner {owner}:{group} does not exist on this host; add it to users, or the package that makes it") from error
+        raise HostError(
+            f"owner {owner}:{group} does not exist on this host; add it to users, or the package that makes it"
+        ) from error
 
 
 def replace_file(path: Path, content: bytes, uid: int, gid: int, mode: int) -> None:
@@ -377,11 +417,21 @@ def describe(steps: Plan, actual: Actual) -> list[dict[str, str]]:
             rows.append({"prepared": f"{wanted.path}: content differs (secret, not shown)"})
             continue
         before = found.content.decode(errors="replace") if found else ""
-        rows.append({"before_header": wanted.path, "after_header": wanted.path, "before": before, "after": wanted.content.decode(errors="replace")})
-    for item in (*steps.attributes, *steps.directories):
-        old = actual.paths.get(item.path)
+        rows.append(
+            {
+                "before_header": wanted.path,
+                "after_header": wanted.path,
+                "before": before,
+                "after": wanted.content.decode(errors="replace"),
+            }
+        )
+    owned = [(item.path, item.owner, item.group, item.mode) for item in steps.attributes]
+    owned += [(item.path, item.owner, item.group, item.mode) for item in steps.directories]
+    for path, owner, group, mode in owned:
+        old = actual.paths.get(path)
         before = f"{old.owner}:{old.group} {old.mode:04o}\n" if old else ""
-        rows.append({"before_header": item.path, "after_header": item.path, "before": before, "after": f"{item.owner}:{item.group} {item.mode:04o}\n"})
+        after = f"{owner}:{group} {mode:04o}\n"
+        rows.append({"before_header": path, "after_header": path, "before": before, "after": after})
     for path in steps.removals:
         rows.append({"prepared": f"{path}: removed"})
     for path, target in steps.links:
@@ -425,7 +475,9 @@ def converge(desired: Desired, check_mode: bool, clock: float) -> dict[str, Any]
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"payload": {"type": "str", "required": True, "no_log": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"payload": {"type": "str", "required": True, "no_log": True}}, supports_check_mode=True
+    )
     try:
         module.exit_json(**converge(unpack(module.params["payload"]), module.check_mode, time.time()))
     except (ConvergeError, HostError) as error:
