@@ -22,6 +22,8 @@ from tests.unit.support.render import ROOT, Fleet, role_names
 INVENTORIES = ["inventories/lab", "inventories/example"]
 # Host data that the `fleet` filter reads, so it belongs to no role although it looks like it.
 READ_BY_THE_FLEET = {"mysql_primary"}
+# What several roles share is called after the thing, not after the role that keeps the defaults.
+SHARED_PREFIXES = {"application": ("app_", "s3_")}
 BARE_EXPRESSIONS = {"when", "until", "changed_when", "failed_when", "that", "var"}
 JINJA = jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
 
@@ -126,7 +128,8 @@ def test_every_option_says_what_it_is(role: str) -> None:
 
 @pytest.mark.parametrize("role", role_names())
 def test_a_role_names_its_variables_after_itself(role: str) -> None:
-    strange = [name for name in defaults(role) if not name.startswith(f"{role}_")]
+    prefixes = SHARED_PREFIXES.get(role, (f"{role}_",))
+    strange = [name for name in defaults(role) if not name.startswith(prefixes)]
     constants = [load(path) or {} for path in (ROOT / "roles" / role).glob("vars/*.yml")]
     strange += [name for names in constants for name in names if not name.startswith(f"__{role}_")]
     assert strange == []
@@ -178,12 +181,21 @@ def inventory_variables(inventory: Path) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("inventory", INVENTORIES)
 def test_every_role_variable_in_an_inventory_exists_in_that_role(inventory: str) -> None:
     known = {name for role in role_names() for name in defaults(role)} | READ_BY_THE_FLEET
+    prefixes = tuple(f"{role}_" for role in role_names())
     unknown = [
         f"{path}: {name}"
         for name, path in inventory_variables(ROOT / inventory)
-        if name not in known and any(name.startswith(f"{role}_") for role in role_names())
+        if name not in known and name.startswith(tuple(SHARED_PREFIXES["application"]) + prefixes)
     ]
     assert unknown == []
+
+
+def test_an_inventory_beats_every_default(tmp_path: Path) -> None:
+    wanted = {name: f"from the inventory: {name}" for role in role_names() for name in defaults(role)}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"host1": {}}, "vars": wanted}}))
+    fleet = Fleet(tmp_path)
+    lost = [name for role in role_names() for name in defaults(role) if fleet.value(name, role=role) != wanted[name]]
+    assert lost == []
 
 
 def secrets_read() -> set[str]:

@@ -13,7 +13,7 @@ arguments of the role's own `converge` task. So a template test sees what a run 
 
 from __future__ import annotations
 
-import copy
+import base64
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any
 
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.splitter import parse_kv
 from ansible.playbook import Playbook
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
@@ -30,6 +29,8 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible.utils.display import Display
 from ansible.vars.manager import VariableManager
+
+from plugins.action.converge import ActionModule
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "graphic_school.scaling"
@@ -98,9 +99,9 @@ class Fleet:
     def hosts(self) -> list[str]:
         return sorted(host.name for host in self.inventory.get_hosts())
 
-    def value(self, expression: str, host: str | None = None) -> Any:
-        """What `{{ expression }}` is in a play on the host."""
-        play = self._play({"hosts": "all", "gather_facts": False})
+    def value(self, expression: str, host: str | None = None, *, role: str = "application") -> Any:
+        """What `{{ expression }}` is in a play that gives the host the role."""
+        play = self._play({"hosts": "all", "gather_facts": False, "roles": [f"{COLLECTION}.{role}"]})
         return self._templar(play, host or self.hosts[0]).template(trust_as_template("{{" + expression + "}}"))
 
     def plays(self, playbook: str = "playbooks/site.yml") -> list[tuple[Play, list[str], list[str]]]:
@@ -126,7 +127,7 @@ class Fleet:
         for task in self._converge_tasks(play, role):
             templar = self._templar(play, host, task, vars)
             if all(templar.evaluate_conditional(condition) for condition in task.when):
-                files |= self._render(templar, task, ROOT / "roles" / role / "templates")
+                files |= self._render(templar, task)
         return files
 
     def converge_arguments(self, role: str, host: str | None = None) -> list[dict[str, Any]]:
@@ -134,7 +135,7 @@ class Fleet:
         play = self._play({"hosts": "all", "gather_facts": False, "roles": [f"{COLLECTION}.{role}"]})
         host = host or self.hosts[0]
         tasks = self._converge_tasks(play, role)
-        return [_plain(self._templar(play, host, task).template(task.args)) for task in tasks]
+        return [self._templar(play, host, task).template(task.args) for task in tasks]
 
     def _play(self, data: dict[str, Any]) -> Play:
         return Play.load(_trusted(data), variable_manager=self.variables, loader=self.loader)
@@ -155,39 +156,19 @@ class Fleet:
         ]
         return [task for task in _tasks(blocks) if CONVERGE in (task.resolved_action, task.action)]
 
-    def _render(self, templar: Templar, task: Task, tree: Path) -> dict[str, str]:
-        arguments = task.args
-        if isinstance(arguments, str):
-            arguments = parse_kv(arguments)
-        arguments = templar.template(arguments)
-        found: dict[str, str] = {}
-        if arguments.get("templates", True) is not False and tree.is_dir():
-            for path in sorted(tree.rglob("*")):
-                name = path.relative_to(tree)
-                if path.is_file() and not any(part.startswith("_") for part in name.parts):
-                    found["/" + str(name).removesuffix(".j2")] = self._text(templar, path)
-        for row in arguments.get("files") or []:
-            if "content" in row:
-                found[str(row["path"])] = str(row["content"])
-            else:
-                source = tree / row["template"]
-                found[str(row["path"])] = self._text(templar, source, row.get("vars") or {})
-        return {path: text for path, text in found.items() if text.strip()}
-
-    def _text(self, templar: Templar, path: Path, vars: Mapping[str, Any] | None = None) -> str:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix != ".j2":
-            return text
-        values = dict(templar.available_variables) | {"ansible_managed": "Ansible managed"} | dict(vars or {})
-        there = templar.copy_with_new_env(
-            searchpath=[
-                str(path.parent),
-                str(ROOT / "roles" / path.parts[path.parts.index("templates") - 1] / "templates"),
-            ],
-            available_variables=values,
+    def _render(self, templar: Templar, task: Task) -> dict[str, str]:
+        task = task.copy()
+        task.args = templar.template(task.args)
+        action = ActionModule(
+            task=task, connection=None, play_context=None, loader=self.loader, templar=templar, shared_loader_obj=None
         )
-        overrides = {"trim_blocks": True, "lstrip_blocks": True}
-        return str(there.template(trust_as_template(text), escape_backslashes=False, overrides=overrides) or "")
+        rows = action._wanted(dict(templar.available_variables))["files"]
+        texts = {row["path"]: row.get("content") or _decoded(row) for row in rows}
+        return {path: text for path, text in texts.items() if text.strip()}
+
+
+def _decoded(row: Mapping[str, Any]) -> str:
+    return base64.b64decode(row.get("content_base64", "")).decode("utf-8", "replace")
 
 
 def _tasks(blocks: list[Block]) -> Iterator[Task]:
@@ -205,7 +186,3 @@ def _trusted(value: Any) -> Any:
     if isinstance(value, list):
         return [_trusted(item) for item in value]
     return trust_as_template(value) if isinstance(value, str) else value
-
-
-def _plain(value: Any) -> Any:
-    return copy.deepcopy(value)

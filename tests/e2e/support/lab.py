@@ -1,0 +1,253 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab from outside: its summary, SSH, faults at the level of machines, playbook runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.e2e.support.waiting import until
+
+ROOT = Path(__file__).resolve().parents[3]
+LABEL = "graphic_school.scaling.lab"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a playbook: its exit code, what each host counted, and every task with its results."""
+
+    code: int
+    stats: dict[str, dict[str, int]]
+    tasks: list[tuple[str, dict[str, dict[str, Any]]]]
+    output: str
+
+    @property
+    def trouble(self) -> dict[str, dict[str, int]]:
+        """Hosts that failed or could not be reached."""
+        return {host: s for host, s in self.stats.items() if s["failures"] or s["unreachable"]}
+
+    @property
+    def changed(self) -> dict[str, list[str]]:
+        """Host → the names of the tasks that changed something there."""
+        found: dict[str, list[str]] = {}
+        for task, results in self.tasks:
+            for host, result in results.items():
+                if result.get("changed"):
+                    found.setdefault(host, []).append(task)
+        return found
+
+    @property
+    def messages(self) -> str:
+        """Everything that failed tasks said."""
+        failed = [r for _task, results in self.tasks for r in results.values() if r.get("failed")]
+        return "\n".join(str(result.get("msg", "")) for result in failed)
+
+    def diffs(self, host: str) -> list[dict[str, Any]]:
+        """Every file difference that the run reported for the host: `before`, `after`, `after_header`."""
+        found: list[dict[str, Any]] = []
+        for _task, results in self.tasks:
+            for result in [results.get(host, {}), *results.get(host, {}).get("results", [])]:
+                diff = result.get("diff") or []
+                found += [d for d in (diff if isinstance(diff, list) else [diff]) if d]
+        return found
+
+
+class Lab:
+    """The running fleet, as `.lab/summary.json` tells it."""
+
+    def __init__(self, summary: Path) -> None:
+        self.folder = summary.parent
+        self.data: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        self.url: str = self.data["url"]
+        self.vip: str = self.data["vip"]
+        self.ca_file = Path(self.data["ca_file"])
+        self.ssh_key = Path(self.data["ssh_key"])
+        self.credentials: dict[str, Any] = yaml.safe_load(
+            Path(self.data["credentials_file"]).read_text(encoding="utf-8")
+        )
+
+    def address(self, host: str) -> str:
+        return str(self.data["hosts"][host]["address"])
+
+    def tier(self, group: str) -> list[str]:
+        """The hosts of a group, in the order of their names."""
+        return sorted(name for name, host in self.data["hosts"].items() if group in host["groups"])
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted(self.data["hosts"])
+
+    # --- on the hosts ---------------------------------------------------------------------------------------------
+
+    def ssh(self, host: str, command: str, *, address: str | None = None, check: bool = True) -> str:
+        """Run a shell command on a host as root and return what it printed."""
+        known_hosts = self.ssh_key.parent / "known_hosts"
+        options = [
+            "BatchMode=yes",
+            "ConnectTimeout=5",
+            "LogLevel=ERROR",
+            "IdentitiesOnly=yes",
+            "ControlMaster=auto",
+            f"ControlPath={self.folder}/ssh/mux-%C",
+            "ControlPersist=60",
+            f"UserKnownHostsFile={known_hosts}",
+        ]
+        words = ["ssh", "-i", str(self.ssh_key), *[word for option in options for word in ("-o", option)]]
+        done = subprocess.run(
+            [*words, f"root@{address or self.address(host)}", command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{host}: `{command}` ended with {done.returncode}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def sql(self, host: str, statement: str, *, address: str | None = None) -> list[list[str]]:
+        """Rows of a statement that root ran on a MySQL host through its socket."""
+        quoted = statement.replace("'", "'\"'\"'")
+        printed = self.ssh(host, f"mysql --batch --skip-column-names --execute '{quoted}'", address=address)
+        return [line.split("\t") for line in printed.splitlines()]
+
+    def collect_logs(self, folder: Path) -> None:
+        """The journal of every host, into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def journal(container: tuple[str, str]) -> None:
+            command = ["podman", "exec", container[1], "journalctl", "--no-pager", "--lines=2000", "--since=-20min"]
+            with (folder / f"{container[0]}.log").open("wb") as sink:
+                subprocess.run(command, stdout=sink, stderr=subprocess.STDOUT, timeout=30, check=False)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(journal, self.containers().items()))
+
+    # --- the machines themselves ----------------------------------------------------------------------------------
+
+    def containers(self) -> dict[str, str]:
+        """Host name → container, for containers of this lab only."""
+        command = ["podman", "ps", "--all", "--filter", f"label={LABEL}", "--format", "json"]
+        listed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout or "[]")
+        known = {address: name for name, address in ((n, h["address"]) for n, h in self.data["hosts"].items())}
+        found = {}
+        for container in listed:
+            details = json.loads(
+                subprocess.run(
+                    ["podman", "inspect", container["Id"]], capture_output=True, text=True, check=True
+                ).stdout
+            )[0]
+            name = details["Config"]["Hostname"]
+            if name in known.values():
+                found[name] = container["Id"]
+        return found
+
+    def podman(self, verb: str, host: str) -> None:
+        container = self.containers()[host]
+        subprocess.run(["podman", verb, container], capture_output=True, text=True, check=True, timeout=60)
+
+    @contextmanager
+    def dead(self, host: str) -> Iterator[None]:
+        """The host lost its power: killed at once, and started again afterwards, up to a finished boot."""
+        self.podman("kill", host)
+        try:
+            yield
+        finally:
+            self.podman("start", host)
+            self.wait_for_boot(host)
+
+    def wait_for_boot(self, host: str) -> None:
+        def booted() -> bool:
+            state = self.ssh(host, "systemctl is-system-running; true", check=False).strip()
+            assert state in {"running", "degraded"}, f"{host} is {state or 'not reachable'}"
+            return True
+
+        until(f"{host} has booted", booted, seconds=60, every=0.5)
+
+    @contextmanager
+    def stopped(self, host: str, service: str) -> Iterator[None]:
+        """A service of the host is stopped, and started again afterwards."""
+        self.ssh(host, f"systemctl stop {service}")
+        try:
+            yield
+        finally:
+            self.ssh(host, f"systemctl start {service}")
+
+    # --- playbooks ------------------------------------------------------------------------------------------------
+
+    def inventory_with(self, name: str, data: Mapping[str, Any]) -> Path:
+        """Write an inventory that is laid over the lab's, and return its path."""
+        path = self.folder / "e2e" / f"{name}.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(dict(data)), encoding="utf-8")
+        return path
+
+    def play(
+        self,
+        playbook: str,
+        *options: str,
+        inventories: Sequence[Path] = (ROOT / "inventories/lab",),
+        env: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Run a playbook as a person would, and return what it did."""
+        program = Path(sys.executable).with_name("ansible-playbook")
+        sources = [word for path in inventories for word in ("-i", str(path))]
+        settings = {
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_FORCE_COLOR": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        done = subprocess.run(
+            [str(program), *sources, playbook, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **settings, **(env or {})},
+            timeout=1500,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        start = done.stdout.find("{\n")
+        try:
+            told = json.loads(done.stdout[start:]) if start >= 0 else {"plays": [], "stats": {}}
+        except json.JSONDecodeError as error:
+            raise AssertionError(f"{playbook} ended with {done.returncode} and printed no JSON:\n{output}") from error
+        tasks = [(task["task"]["name"], task["hosts"]) for play in told["plays"] for task in play["tasks"]]
+        return Run(done.returncode, told["stats"], tasks, output)
+
+    def lab(self, *words: str) -> str:
+        """Run the lab's own program, as `python -m lab <words>`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"python -m lab {' '.join(words)} ended with {done.returncode}:\n" + (
+            done.stdout + done.stderr
+        )
+        return done.stdout
+
+
+def fresh_folder(path: Path) -> Path:
+    """An empty folder at the path."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
