@@ -1,0 +1,110 @@
+"""What the lab needs on this machine: packages from apt, and a virtual environment with Ansible."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import settings
+from .shell import LabError, detail, run
+
+HOST_PACKAGES = (
+    "podman", "runc", "netavark", "aardvark-dns", "iptables", "nftables", "mmdebstrap", "uidmap", "lxcfs", "openssh-client",
+)  # fmt: skip
+REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
+
+
+def installed_by_us_file() -> Path:
+    """Where the names of the packages stand that the lab installed on this machine."""
+    return settings.cache_dir() / "installed-packages"
+
+
+def missing_packages(wanted: Iterable[str] = HOST_PACKAGES) -> list[str]:
+    """Those that dpkg does not have installed."""
+    names = list(wanted)
+    answer = run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names], check=False).stdout
+    present = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
+    return [name for name in names if name not in present]
+
+
+def ensure_packages() -> list[str]:
+    """Install what is missing (nothing else is touched) and record it; what was installed."""
+    missing = missing_packages([*HOST_PACKAGES, *_venv_package()])
+    if not missing:
+        return []
+    detail(f"apt-get install {' '.join(missing)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    log = settings.LOGS / "apt.log"
+    run(["apt-get", "update"], log=log, env=env)
+    before = _installed()
+    run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], log=log, env=env)
+    record = installed_by_us_file()
+    known = set(record.read_text("utf-8").split()) if record.exists() else set()
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text("\n".join(sorted(known | (_installed() - before))) + "\n", "utf-8")
+    return missing
+
+
+def _installed() -> set[str]:
+    answer = run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"]).stdout
+    return {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
+
+
+def _venv_package() -> list[str]:
+    """Debian's Python comes without ensurepip; other interpreters bring it."""
+    if (Path(sysconfig.get_path("stdlib")) / "ensurepip" / "__init__.py").exists():
+        return []
+    return [f"python3.{sys.version_info.minor}-venv"]
+
+
+def venv_key(kind: str, root: Path = settings.ROOT) -> str:
+    """Changes with the requirements and the interpreter: the same key means the same environment."""
+    texts = [(root / REQUIREMENTS["run"]).read_bytes()]
+    if kind == "dev":
+        texts.append((root / REQUIREMENTS["dev"]).read_bytes())
+    texts.append(f"{sys.version_info[:3]} {sys.base_prefix}".encode())
+    return f"{kind}-{hashlib.sha256(b'\0'.join(texts)).hexdigest()[:12]}"
+
+
+def ensure_venv(kind: str) -> tuple[Path, bool]:
+    """The virtual environment (shared by all checkouts with the same requirements) and whether it had to be made.
+
+    A "dev" environment holds everything that "run" does, so it is taken for both where it exists.
+    """
+    for candidate in ("dev", kind):
+        for cache in (settings.cache_dir(), settings.system_cache_dir()):
+            path = cache / f"venv-{venv_key(candidate)}"
+            if (path / "complete").exists():
+                _link(path)
+                return path, False
+    return _make_venv(settings.cache_dir() / f"venv-{venv_key(kind)}", kind), True
+
+
+def _make_venv(path: Path, kind: str) -> Path:
+    if _venv_package():
+        raise LabError(
+            f"{sys.executable} can't make virtual environments: `apt-get install {_venv_package()[0]}`, "
+            "or run `make demo`, which does"
+        )
+    shutil.rmtree(path, ignore_errors=True)
+    log = settings.LOGS / "pip.log"
+    detail(f"pip install -r {REQUIREMENTS[kind]}, log in {log}")
+    run([sys.executable, "-m", "venv", path], log=log)
+    pip = [path / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    run([*pip, "-r", settings.ROOT / REQUIREMENTS[kind]], log=log)
+    (path / "complete").touch()
+    _link(path)
+    return path
+
+
+def _link(path: Path) -> None:
+    link = settings.LAB / "venv"
+    settings.LAB.mkdir(exist_ok=True)
+    if not link.is_symlink() or link.readlink() != path:
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)

@@ -1,0 +1,194 @@
+"""The lab's view of Podman: typed answers from its JSON, and how a host is started on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import settings
+from .shell import run
+
+LXCFS = Path("/var/lib/lxcfs")
+LXCFS_FILES = ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "diskstats", "swaps")
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as Podman has it."""
+
+    name: str
+    state: str  # running, exited, created, paused …
+    labels: dict[str, str]
+    image: str
+    address: str
+    memory_mb: int
+    vcpus: float
+
+    @property
+    def ours(self) -> bool:
+        """True when the lab made it."""
+        return self.labels.get(settings.LABEL) == settings.NAME
+
+
+@cache
+def engine() -> tuple[str, ...]:
+    """The Podman command with the runtime that this kernel can use.
+
+    crun 1.8 refuses hybrid cgroups ("drop all controllers from cgroupv2"), so cgroup v1 means runc.
+    """
+    v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    return ("podman",) if v2 else ("podman", "--runtime", "runc")
+
+
+def podman(*words: str | Path, log: Path | None = None, stdin: str | None = None, check: bool = True) -> str:
+    """Run Podman and return what it printed."""
+    return run([*engine(), *words], log=log, stdin=stdin, check=check).stdout
+
+
+def containers() -> list[Container]:
+    """Every container on this machine, ours and others', by name."""
+    ids = podman("ps", "--all", "--quiet", "--no-trunc").split()
+    if not ids:
+        return []
+    # one that somebody else removes meanwhile must not end us
+    done = run([*engine(), "inspect", "--type", "container", *ids], check=False)
+    return sorted((_container(item) for item in json.loads(done.stdout or "[]")), key=lambda found: found.name)
+
+
+def _container(item: dict[str, Any]) -> Container:
+    networks = item.get("NetworkSettings", {}).get("Networks") or {}
+    host, state = item["HostConfig"], item["State"]
+    labels = item["Config"].get("Labels") or {}
+    addresses = [labels.get(settings.ADDRESS_LABEL, "")]  # a stopped container has no other
+    addresses += [network.get("IPAddress", "") for network in networks.values()]
+    memory_mb = host["Memory"] // 1024**2
+    vcpus = host["NanoCpus"] / 1e9 or (host["CpuQuota"] / host["CpuPeriod"] if host["CpuPeriod"] else 0.0)
+    if state["Running"]:  # `podman update` reaches the kernel, not what `inspect` says
+        memory_mb, vcpus = limits(state.get("CgroupPath", ""), memory_mb, vcpus)
+    return Container(
+        name=item["Name"],
+        state=state["Status"],
+        labels=labels,
+        image=item["ImageName"],
+        address=next((address for address in addresses if address), ""),
+        memory_mb=memory_mb,
+        vcpus=vcpus,
+    )
+
+
+def limits(cgroup: str, memory_mb: int, vcpus: float, root: Path = Path("/sys/fs/cgroup")) -> tuple[int, float]:
+    """Memory (MB) and CPUs that the kernel grants a cgroup; the given values where it can't be read."""
+    path = cgroup.lstrip("/")
+    try:
+        if (root / "cgroup.controllers").exists():
+            memory_mb = int((root / path / "memory.max").read_text()) // 1024**2
+            quota, period = (root / path / "cpu.max").read_text().split()
+        else:
+            memory_mb = int((root / "memory" / path / "memory.limit_in_bytes").read_text()) // 1024**2
+            quota, period = ((root / "cpu" / path / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return memory_mb, int(quota) / int(period)
+    except (OSError, ValueError):
+        return memory_mb, vcpus
+
+
+def images() -> dict[str, str]:
+    """Name → id of the images that the lab built."""
+    listed = podman("images", "--filter", f"label={settings.LABEL}={settings.NAME}", "--format", "json")
+    return {name: item["Id"] for item in json.loads(listed or "[]") for name in item.get("Names") or []}
+
+
+def image_exists(name: str) -> bool:
+    """True when this image is here, whoever made it."""
+    return run([*engine(), "image", "exists", name], check=False).returncode == 0
+
+
+def network_exists() -> bool:
+    """True when the lab's network is here."""
+    return run([*engine(), "network", "exists", settings.NETWORK], check=False).returncode == 0
+
+
+def ulimits() -> list[str]:
+    """Limits for the hosts, at or below our own hard ones: without CAP_SYS_RESOURCE they can't be raised."""
+    words = []
+    for name, kind, wanted in (
+        ("nofile", resource.RLIMIT_NOFILE, 65536),
+        ("nproc", resource.RLIMIT_NPROC, 30000),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        words += ["--ulimit", f"{name}={value}:{value}"]
+    return words
+
+
+def lxcfs_mounts() -> list[str]:
+    """Mounts that make a host see its own memory and CPUs; none when lxcfs does not run."""
+    words = []
+    for name in LXCFS_FILES:
+        source = LXCFS / "proc" / name
+        if source.exists():
+            words += ["--volume", f"{source}:/proc/{name}:ro"]
+    return words
+
+
+def lxcfs_running() -> bool:
+    """True when lxcfs is mounted and answers (a mount whose process died raises OSError)."""
+    try:
+        return bool((LXCFS / "proc" / "meminfo").read_bytes())
+    except OSError:
+        return False
+
+
+def start_lxcfs() -> bool:
+    """Make sure lxcfs runs: by systemd where that is in charge, as a plain daemon elsewhere. False when it can't."""
+    if lxcfs_running():
+        return True
+    if Path("/run/systemd/system").exists():
+        run(["systemctl", "start", "lxcfs.service"], check=False)
+    else:
+        run(["umount", "-l", LXCFS], check=False)
+        LXCFS.mkdir(parents=True, exist_ok=True)
+        settings.LOGS.mkdir(parents=True, exist_ok=True)
+        with (settings.LOGS / "lxcfs.log").open("ab") as log:
+            subprocess.Popen(
+                ["lxcfs", str(LXCFS)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            )
+    return wait_until(lxcfs_running, seconds=10)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float, every: float = 0.1) -> bool:
+    """Poll a condition; False when it did not come true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every)
+    return True
+
+
+def create_words(
+    name: str, *, address: str, memory_mb: int, vcpus: int, image: str, tier: str, cpus_here: int | None = None
+) -> Sequence[str]:
+    """The arguments of `podman create` for one host."""
+    cpus = min(vcpus, cpus_here or os.cpu_count() or 1)
+    return [
+        "create",
+        "--name", name, "--hostname", name,
+        "--network", settings.NETWORK, "--ip", address,
+        "--memory", f"{memory_mb}m", "--cpus", str(cpus),
+        "--systemd=always", "--privileged", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "20",
+        "--label", f"{settings.LABEL}={settings.NAME}",
+        "--label", f"{settings.CHECKOUT_LABEL}={settings.ROOT}",
+        "--label", f"{settings.TIER_LABEL}={tier}",
+        "--label", f"{settings.ADDRESS_LABEL}={address}",
+        *ulimits(),
+        *lxcfs_mounts(),
+        image, "/sbin/init",
+    ]  # fmt: skip
