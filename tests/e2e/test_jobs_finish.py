@@ -1,0 +1,95 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Jobs run on the worker, urgent ones first, and a restart of the workers ends none of them early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.e2e.support.lab import Lab
+from tests.e2e.support.waiting import until
+from tests.e2e.support.web import Visitor, new_key
+
+
+def submit(visitor: Visitor, queue: str, seconds: float) -> int:
+    answer = visitor.post("/api/jobs", {"queue": queue, "seconds": seconds, "key": new_key(queue)})
+    assert answer.status_code == 202, answer.text
+    return int(answer.json()["id"])
+
+
+def state(visitor: Visitor, job: int) -> dict[str, Any]:
+    answer = visitor.get(f"/api/jobs/{job}", params={"consistent": 1})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def wait_for(visitor: Visitor, job: int, wanted: str, *, seconds: float) -> dict[str, Any]:
+    def reached() -> dict[str, Any]:
+        now = state(visitor, job)
+        assert now["state"] == wanted, now
+        return now
+
+    return until(f"job {job} is {wanted}", reached, seconds=seconds)
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def queues_are_empty(visitor: Visitor) -> bool:
+    queues = visitor.get("/api/queues").json()["queues"]
+    return all(queue["length"] == 0 for queue in (queues.values() if isinstance(queues, dict) else queues))
+
+
+@pytest.fixture(autouse=True)
+def idle(visitor: Visitor) -> None:
+    until("the queues are empty", lambda: queues_are_empty(visitor), seconds=60)
+
+
+@pytest.mark.parametrize("queue", ["payments", "default", "emails", "notifications"])
+def test_a_job_of_each_queue_runs_on_a_worker(lab: Lab, visitor: Visitor, queue: str) -> None:
+    done = wait_for(visitor, submit(visitor, queue, 0), "done", seconds=20)
+    assert done["worker"] in lab.tier("queue_workers")
+    assert done["attempts"] == 1
+
+
+def test_payments_overtake_a_backlog(visitor: Visitor) -> None:
+    backlog = [submit(visitor, "default", 1) for _ in range(24)]
+    wait_for(visitor, backlog[0], "running", seconds=20)
+    payments = [submit(visitor, "payments", 0) for _ in range(4)]
+    urgent = [wait_for(visitor, job, "done", seconds=30) for job in payments]
+    rest = [wait_for(visitor, job, "done", seconds=60) for job in backlog]
+    all_queued = max(moment(job["queued_at"]) for job in urgent)
+    last_urgent = max(moment(job["started_at"]) for job in urgent)
+    # What was picked up before the last payment was there couldn't know of it.
+    overtaking = [job for job in rest if all_queued < moment(job["started_at"]) < last_urgent]
+    assert overtaking == [], "default jobs were started while payments waited"
+    assert sum(moment(job["started_at"]) > last_urgent for job in rest) >= 8, "there was no backlog to overtake"
+
+
+@pytest.mark.parametrize("restart", ["supervisorctl restart all", "systemctl restart supervisor"])
+def test_a_restart_lets_the_running_job_end(lab: Lab, visitor: Visitor, restart: str) -> None:
+    job = submit(visitor, "default", 8)
+    before = wait_for(visitor, job, "running", seconds=20)
+    lab.ssh(before["worker"], restart)
+    done = wait_for(visitor, job, "done", seconds=30)
+    assert done["attempts"] == 1
+    assert done["started_at"] == before["started_at"], "the job was started again"
+    wait_for(visitor, submit(visitor, "default", 0), "done", seconds=30)
+
+
+def test_a_killed_worker_process_loses_no_job(
+    lab: Lab, visitor: Visitor, request: pytest.FixtureRequest, visit: Callable[..., Visitor]
+) -> None:
+    jobs = [submit(visitor, "default", 1) for _ in range(12)]
+    worker = wait_for(visitor, jobs[0], "running", seconds=20)["worker"]
+    ids = lab.ssh(worker, "pgrep -f 'artisan queue:work' | head -1").split()
+    lab.ssh(worker, f"kill -9 {ids[0]}")
+    others = [job for job in jobs if state(visitor, job)["state"] == "queued"]
+    for job in others:
+        wait_for(visitor, job, "done", seconds=60)

@@ -1,0 +1,59 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A person in a real browser: log in, put a course in the basket, see it from the other server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.e2e.support.lab import Lab
+
+SECONDS = 1000
+
+
+@pytest.fixture
+def page(lab: Lab) -> Iterator[Page]:
+    chromium = shutil.which("chromium")
+    assert chromium, "no chromium on this machine: apt install chromium"
+    host = lab.url.removeprefix("https://").rstrip("/")
+    with sync_playwright() as playwright:
+        # The other tests check the certificate; Chromium keeps authorities in a database of its own.
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=[f"--host-resolver-rules=MAP {host} {lab.vip}", "--no-sandbox"]
+        )
+        page = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 900}).new_page()
+        page.set_default_timeout(15 * SECONDS)
+        yield page
+        folder = lab.folder / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(folder / "page.png"), full_page=True)
+        browser.close()
+
+
+def test_log_in_fill_the_basket_and_see_it_from_the_other_server(lab: Lab, page: Page, app_servers: list[str]) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(lab.url)
+    page.get_by_label("name").fill("Ada")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("Ada")).to_be_visible()
+    page.get_by_role("button", name="Add to basket").first.click()
+    expect(page.locator("[data-basket] li")).to_have_count(1)
+    course = page.locator("[data-basket] li").first.inner_text()
+
+    seen = set()
+    for _ in range(12):
+        page.reload()
+        expect(page.locator("[data-basket] li")).to_have_count(1)
+        assert page.locator("[data-basket] li").first.inner_text() == course
+        seen.add(page.locator("[data-server]").first.inner_text().strip())
+        if seen == set(app_servers):
+            break
+    assert seen == set(app_servers), "the basket has to be seen from both servers"
+    assert complaints == []
