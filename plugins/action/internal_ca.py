@@ -12,10 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-try:
-    from ..module_utils import internal_ca
-except ImportError:
-    internal_ca = None  # type: ignore[assignment]
+from ..module_utils import internal_ca
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "directory": {"type": "path", "required": True},
@@ -42,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        if internal_ca is None:
+        if not internal_ca.HAS_CRYPTOGRAPHY:
             raise AnsibleActionFail("internal_ca needs cryptography on the control node: pip install cryptography")
         try:
             made = internal_ca.ensure(

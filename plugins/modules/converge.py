@@ -58,7 +58,7 @@ options:
       path: {description: Absolute path on the host., type: path, required: true}
       content: {description: The text of the file., type: str}
       template: {description: A template below the role's C(templates/) folder., type: str}
-      vars: {description: Variables for O(files[].template)., type: dict}
+      vars: {description: Variables for the template., type: dict}
       owner: {description: Owner., type: str, default: root}
       group: {description: Group; the owner's name when left out., type: str}
       mode: {description: Mode as an octal string., type: str, default: "0644"}
@@ -145,7 +145,7 @@ services_started:
   type: list
   elements: str
 restart_pending:
-  description: Units with O(services[].restart=hold) that still run with an earlier configuration.
+  description: Units whose restart is held back that still run with an earlier configuration.
   returned: success
   type: list
   elements: str

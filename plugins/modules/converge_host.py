@@ -58,7 +58,7 @@ services_started:
   type: list
   elements: str
 restart_pending:
-  description: Units with O(services[].restart=hold) that still run with an earlier configuration.
+  description: Units whose restart is held back that still run with an earlier configuration.
   returned: success
   type: list
   elements: str
@@ -81,11 +81,11 @@ import os
 import pwd
 import shutil
 import stat
-import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -104,6 +104,7 @@ from ..module_utils.converge import (
     unpack,
 )
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATE_FOLDER = Path("/var/lib/graphic_school")
 SERVICE_PROPERTIES = (
     "Id,Names,LoadState,ActiveState,UnitFileState,ConditionResult,ConditionTimestampMonotonic,ActiveEnterTimestamp"
@@ -114,28 +115,21 @@ class HostError(Exception):
     """A step failed on the host; the message says which."""
 
 
-def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "LC_ALL": "C.UTF-8",
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    }
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
+class Answer(NamedTuple):
+    """What a command said, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[[list[str]], Answer]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def installed_packages() -> set[str]:
+def installed_packages(run: Run) -> set[str]:
     """Names of installed packages and of what they provide."""
     answer = run(["dpkg-query", "--show", "--showformat", "${db:Status-Status}|${Package}|${Provides}\n"])
     names: set[str] = set()
@@ -181,7 +175,7 @@ def find_path(path: str) -> FoundPath | None:
     return FoundPath("other", owner, group, mode)
 
 
-def find_services(names: list[str]) -> dict[str, FoundService]:
+def find_services(run: Run, names: list[str]) -> dict[str, FoundService]:
     if not names:
         return {}
     answer = run(["systemctl", "show", "--timestamp=unix", f"--property={SERVICE_PROPERTIES}", "--", *names])
@@ -229,12 +223,14 @@ def write_memory(component: str, memory: Memory) -> None:
     replace_file(memory_file(component), text.encode(), 0, 0, 0o644)
 
 
-def read_actual(desired: Desired) -> Actual:
+def read_actual(run: Run, desired: Desired) -> Actual:
     memory = read_memory(desired.component)
     paths = {item.path for item in desired.files} | {item.path for item in desired.directories}
     paths |= {path for path, _target in desired.links} | set(desired.absent) | set(memory.paths)
     found = {path: entry for path in paths if (entry := find_path(path)) is not None}
-    return Actual(paths=found, services=find_services([service.name for service in desired.services]), memory=memory)
+    return Actual(
+        paths=found, services=find_services(run, [service.name for service in desired.services]), memory=memory
+    )
 
 
 # -- validating -------------------------------------------------------------------------------------------------------
@@ -288,9 +284,9 @@ def stage(tree: str, folder: Path, desired: Desired, steps: Plan) -> tuple[str, 
     return str(mount_point), target
 
 
-def validate(check: Validation, desired: Desired, steps: Plan, check_mode: bool) -> None:
+def validate(run: Run, check: Validation, desired: Desired, steps: Plan, check_mode: bool) -> None:
     """Run the real tool against the new tree, mounted over the old one in a mount namespace of its own."""
-    program = shutil.which(check.command[0], path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    program = shutil.which(check.command[0], path=PATH)
     if program is None:
         if check_mode:
             return
@@ -378,7 +374,7 @@ def land(steps: Plan) -> None:
         os.replace(temporary, path)
 
 
-def must(command: list[str], unit: str = "") -> None:
+def must(run: Run, command: list[str], unit: str = "") -> None:
     answer = run(command)
     if answer.returncode == 0:
         return
@@ -389,20 +385,20 @@ def must(command: list[str], unit: str = "") -> None:
     raise HostError(message)
 
 
-def act(steps: Plan) -> None:
+def act(run: Run, steps: Plan) -> None:
     if steps.daemon_reload:
-        must(["systemctl", "daemon-reload"])
+        must(run, ["systemctl", "daemon-reload"])
     for command in steps.commands:
-        must(list(command))
+        must(run, list(command))
     if steps.disable:
-        must(["systemctl", "disable", *steps.disable])
+        must(run, ["systemctl", "disable", *steps.disable])
     for unit in steps.stop:
-        must(["systemctl", "stop", unit], unit)
+        must(run, ["systemctl", "stop", unit], unit)
     if steps.enable:
-        must(["systemctl", "enable", *steps.enable])
+        must(run, ["systemctl", "enable", *steps.enable])
     for verb, units in (("start", steps.start), ("restart", steps.restart), ("reload", steps.reload)):
         for unit in units:
-            must(["systemctl", verb, unit], unit)
+            must(run, ["systemctl", verb, unit], unit)
 
 
 # -- the edge ---------------------------------------------------------------------------------------------------------
@@ -439,19 +435,19 @@ def describe(steps: Plan, actual: Actual) -> list[dict[str, str]]:
     return rows
 
 
-def converge(desired: Desired, check_mode: bool, clock: float) -> dict[str, Any]:
+def converge(run: Run, desired: Desired, check_mode: bool, clock: float) -> dict[str, Any]:
     """Bring the host to C(desired); return Ansible's result. Raises HostError."""
-    have = installed_packages() if desired.packages else set()
+    have = installed_packages(run) if desired.packages else set()
     missing_packages = [package for package in desired.packages if package not in have]
     missing_users = [user.name for user in desired.users if not user_is_right(user)]
     result: dict[str, Any] = {"missing_packages": missing_packages, "missing_users": missing_users}
     if (missing_packages or missing_users) and not check_mode:
         return {**result, "changed": False, "prerequisites_missing": True}
-    actual = read_actual(desired)
+    actual = read_actual(run, desired)
     steps = plan(desired, actual)
     for check in steps.validations:
         if not missing_packages and not missing_users:
-            validate(check, desired, steps, check_mode)
+            validate(run, check, desired, steps, check_mode)
     result.update(
         changed=steps.changed or bool(missing_packages or missing_users),
         changed_paths=steps.changed_paths,
@@ -469,7 +465,7 @@ def converge(desired: Desired, check_mode: bool, clock: float) -> dict[str, Any]
     if steps.changed_paths or steps.owed != actual.memory.owed:
         write_memory(desired.component, Memory(paths=paths | actual.memory.paths, owed=steps.owed, held=held))
     land(steps)
-    act(steps)
+    act(run, steps)
     write_memory(desired.component, Memory(paths=paths, owed=frozenset(), held=held))
     return result
 
@@ -478,8 +474,12 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}}, supports_check_mode=True
     )
+
+    def run(command: list[str]) -> Answer:
+        return Answer(*module.run_command(command, environ_update={"LC_ALL": "C.UTF-8", "PATH": PATH}))
+
     try:
-        module.exit_json(**converge(unpack(module.params["payload"]), module.check_mode, time.time()))
+        module.exit_json(**converge(run, unpack(module.params["payload"]), module.check_mode, time.time()))
     except (ConvergeError, HostError) as error:
         module.fail_json(msg=str(error))
 

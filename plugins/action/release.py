@@ -1,0 +1,33 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ship a packed release to a host that lacks it; everything else is the module's work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+MODULE = "graphic_school.scaling.release"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        archive = arguments.pop("archive", None)
+        answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        if answer.get("needs_archive"):
+            folder = self._make_tmp_path()
+            try:
+                remote = self._transfer_file(archive, self._connection._shell.join_path(folder, "release.tar.gz"))
+                self._fixup_perms2((folder, remote))
+                answer = self._execute_module(module_name=MODULE, module_args={**arguments, "archive": remote}, task_vars=task_vars)
+            finally:
+                self._remove_tmp_path(folder, force=True)
+        answer.pop("invocation", None)
+        return {**result, **answer}
