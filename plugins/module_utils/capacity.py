@@ -302,3 +302,176 @@ def _nginx_connections(host: Host, cost: Settings, processes: int) -> Figure:
         f"({share.why}) / {cost.nginx_connection_kb:g} kB per connection / {processes} processes = {fits}, "
         f"in steps of 256, from 512 to {cost.nginx_connections_limit}: {value}",
     )
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """Clients of one kind that open the same number of connections on each of their hosts."""
+
+    client: str
+    hosts: tuple[str, ...]
+    per_host: int
+    why: str
+
+    @property
+    def connections(self) -> int:
+        return self.per_host * len(self.hosts)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "client": self.client,
+            "hosts": list(self.hosts),
+            "per_host": self.per_host,
+            "connections": self.connections,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All connections that may be open at once against what the smallest MySQL host allows."""
+
+    rows: tuple[BudgetRow, ...]
+    max_connections: int | None
+    tightest: str | None
+    unknown: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(row.connections for row in self.rows)
+
+    @property
+    def why(self) -> str:
+        parts = " + ".join(f"{row.connections} {row.client}" for row in self.rows) or "0"
+        text = f"{parts} = {self.total}"
+        if self.max_connections is not None:
+            text += f" of {self.max_connections} that {self.tightest} allows"
+        if self.unknown:
+            names = ", ".join(self.unknown[:10]) + (" and more" if len(self.unknown) > 10 else "")
+            text += f"; not counted, because their size is not in the inventory: {names}"
+        return text
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "total": self.total,
+            "max_connections": self.max_connections,
+            "headroom": None if self.max_connections is None else self.max_connections - self.total,
+            "unknown": list(self.unknown),
+            "why": self.why,
+        }
+
+
+def connection_budget(
+    fleet: Mapping[str, Any],
+    hostvars: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Budget:
+    """What every client of MySQL may open at once, against the smallest ``max_connections`` of its hosts.
+
+    ``fleet`` is the result of the ``fleet`` filter. A host's own ``php_fpm_max_children``, ``mysql_max_connections``,
+    ``queue_workers_programs`` and ``capacity_settings`` in ``hostvars`` win over what is computed. Draining and standby
+    hosts count, because they may come in; hosts that are down don't. Every MySQL host may become the primary, so the
+    smallest limit counts. With several clusters each must bear all clients.
+
+    Raises CapacityError when the total is above the limit.
+    """
+    given = hostvars or {}
+    rows: dict[tuple[str, int, str], list[str]] = {}
+    unknown: list[str] = []
+
+    def variables(server: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = server["name"]
+        return given.get(name, {})
+
+    def figure(server: Mapping[str, Any], name: str) -> Figure | None:
+        cost = settings_from(variables(server).get("capacity_settings") or settings)
+        try:
+            return size_host(host_from(server), cost)[name]
+        except CapacityError:
+            unknown.append(str(server["name"]))
+            return None
+
+    def add(client: str, per_host: int, why: str, *hosts: str) -> None:
+        rows.setdefault((client, per_host, why), []).extend(hosts)
+
+    cost = settings_from(settings)
+    per_process = cost.connections_per_process
+    for server in _counted(fleet, "app_servers"):
+        children = _override(server, variables(server), "php_fpm_max_children")
+        if children is None:
+            found = figure(server, "php_fpm_children")
+            children = found.value if found else None
+        if children is not None:
+            add("PHP-FPM", children * per_process, f"{children} children x {per_process}", server["name"])
+    workers = _counted(fleet, "queue_workers")
+    for server in workers:
+        processes = _program_processes(variables(server).get("queue_workers_programs"))
+        if processes is None:
+            found = figure(server, "queue_worker_processes")
+            processes = found.value if found else None
+        if processes is not None:
+            add("queue workers", processes * per_process, f"{processes} processes x {per_process}", server["name"])
+    if workers:
+        processes = cost.scheduler_processes
+        add("scheduler", processes * per_process, f"{processes} processes x {per_process}", "one worker host")
+
+    limits: list[tuple[int, str]] = []
+    most_replicas = 0
+    for cluster in fleet["mysql_clusters"].values():
+        most_replicas = max(most_replicas, len(cluster["replicas"]))
+        for server in cluster["hosts"]:
+            limit = _override(server, variables(server), "mysql_max_connections")
+            if limit is None:
+                found = figure(server, "mysql_max_connections")
+                limit = found.value if found else None
+            if limit is not None:
+                limits.append((limit, str(server["name"])))
+    if fleet["mysql_clusters"]:
+        if most_replicas:
+            count = cost.replica_connections * most_replicas
+            add("replicas", count, f"{most_replicas} replicas x {cost.replica_connections}", "the primary")
+        add("health service", cost.health_connections, "its own connections", "the primary")
+        add("administrators", cost.admin_connections, "kept free for them", "the primary")
+
+    limit, tightest = min(limits) if limits else (None, None)
+    budget = Budget(
+        rows=tuple(BudgetRow(client, tuple(hosts), per_host, why) for (client, per_host, why), hosts in rows.items()),
+        max_connections=limit,
+        tightest=tightest,
+        unknown=tuple(sorted(set(unknown))),
+    )
+    if limit is not None and budget.total > limit:
+        raise CapacityError(
+            f"the fleet may open {budget.total} connections to MySQL, but {tightest} allows {limit} "
+            f"(max_connections): {budget.why}; give the MySQL hosts more memory, raise mysql_max_connections, "
+            "or lower php_fpm_max_children or the queue workers' processes"
+        )
+    return budget
+
+
+def _counted(fleet: Mapping[str, Any], tier: str) -> list[Mapping[str, Any]]:
+    return [server for server in fleet[tier] if server["state"] != "down"]
+
+
+def _override(server: Mapping[str, Any], variables: Mapping[str, Any], key: str) -> int | None:
+    value = variables.get(key)
+    if value is None:
+        return None
+    number = _number(value)
+    if number is None or number < 1 or number != int(number):
+        raise CapacityError(f"host {server['name']}: {key} must be a whole number above 0, not: {value!r}")
+    return int(number)
+
+
+def _program_processes(programs: Any) -> int | None:
+    """The processes of all rows together; None when there are no rows, or one leaves its number to ``capacity``."""
+    if not isinstance(programs, Sequence) or isinstance(programs, str) or not programs:
+        return None
+    total = 0
+    for program in programs:
+        processes = _number(program.get("processes")) if isinstance(program, Mapping) else None
+        if processes is None:
+            return None
+        total += int(processes)
+    return total

@@ -551,3 +551,24 @@ def _child_groups(
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def certificates(fleet: Mapping[str, Any], app_domain: str | None = None) -> list[dict[str, Any]]:
+    """The certificates that the hosts of a fleet (as ``Fleet.as_dict`` gives it) need: name, DNS names, addresses.
+
+    Every host answers to its name, its address and, for clients beside it, to localhost. A load balancer answers to the
+    VIP and to ``app_domain`` too.
+    """
+    result: list[dict[str, Any]] = []
+    for name, host in sorted(fleet["hosts"].items()):
+        names = [name, "localhost", host["address"]]
+        if "load_balancers" in host["tiers"]:
+            names += [item for item in (fleet["vip"], app_domain) if item]
+        result.append(
+            {
+                "name": name,
+                "dns": list(dict.fromkeys(item for item in names if not _is_ip(item))),
+                "ip": list(dict.fromkeys([item for item in names if _is_ip(item)] + ["127.0.0.1"])),
+            }
+        )
+    return result
