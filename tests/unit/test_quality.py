@@ -263,3 +263,11 @@ def our_files() -> list[Path]:
 def test_nothing_is_left_for_later() -> None:
     words = re.compile(rb"\b(TO" rb"DO|FIX" rb"ME|X" rb"XX)\b")
     assert [below(path) for path in our_files() if words.search(path.read_bytes())] == []
+
+
+# --- promises -----------------------------------------------------------------------------------------------------
+
+
+def test_every_promise_has_a_scenario_and_a_proof() -> None:
+    scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
+    assert scenarios == {path.stem.removeprefix("test_") for path in ROOT.glob("tests/e2e/test_*.py")}
