@@ -20,11 +20,10 @@ SECONDS = 1000
 def page(lab: Lab) -> Iterator[Page]:
     chromium = shutil.which("chromium")
     assert chromium, "no chromium on this machine: apt install chromium"
-    host = lab.url.removeprefix("https://").rstrip("/")
     with sync_playwright() as playwright:
         # The other tests check the certificate; Chromium keeps authorities in a database of its own.
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=[f"--host-resolver-rules=MAP {host} {lab.vip}", "--no-sandbox"]
+            executable_path=chromium, args=[f"--host-resolver-rules=MAP {lab.domain} {lab.vip}", "--no-sandbox"]
         )
         page = browser.new_context(ignore_https_errors=True, viewport={"width": 1200, "height": 900}).new_page()
         page.set_default_timeout(15 * SECONDS)
