@@ -138,7 +138,7 @@ def settings_from(given: Mapping[str, Any] | None) -> Settings:
     values: dict[str, Any] = {}
     for key, value in (given or {}).items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.7)
+            near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.6)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise CapacityError(f"capacity_settings: unknown key {key}{hint}; it holds {', '.join(known)}")
         number = _number(value)

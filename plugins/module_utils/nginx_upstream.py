@@ -282,5 +282,5 @@ def _zone(where: str, zone: Any, servers: int) -> str:
 
 
 def _did_you_mean(word: str, known: Sequence[str] | Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
