@@ -88,7 +88,7 @@ REFUSALS = {
     nobody_active: ["group app_servers has no active host", "app1 is draining, app2 is down"],
     an_address_that_breaks_out: ["host app2: fleet_address is not an address"],
     a_weight_that_is_no_number: ["host app2: fleet_weight must be a whole number", "not: heavy"],
-    more_connections_than_mysql_has: ["max_connections", "php_fpm", "5000"],
+    more_connections_than_mysql_has: ["connections to MySQL", "db1 allows", "max_connections", "PHP-FPM"],
 }
 
 
