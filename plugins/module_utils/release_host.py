@@ -1,0 +1,300 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases on one host: what is there, and each step from there to the release that is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Protocol
+
+from .fastcgi import Answer, FastcgiError, ask
+from .release import Actual, ReleaseError, check_id, explain, expired, opcache_needs_room, opcache_state, signature
+
+# What `php artisan migrate --isolated=75` ends with when another host holds the lock (EX_TEMPFAIL of sysexits.h).
+LOCKED = 75
+STORAGE = ("app/public", "framework/cache/data", "framework/sessions", "framework/testing", "framework/views", "logs")
+MARKER, RELOAD_MARKER = ".verified", ".reload-before-use"
+
+
+class Run(Protocol):
+    """Run a command; returns its exit code, output and errors."""
+
+    def __call__(self, command: Sequence[str], *, user: str = "", directory: str = "/") -> tuple[int, str, str]: ...
+
+
+class Clock(Protocol):
+    """Time, as far as waiting needs it."""
+
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are below C(root), and who runs the application."""
+
+    root: Path
+    user: str
+    php: str
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    @property
+    def shared(self) -> Path:
+        return self.root / "shared"
+
+    @property
+    def current(self) -> Path:
+        return self.root / "current"
+
+    def release(self, name: str) -> Path:
+        return self.releases / check_id(name)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A page of the application and the status that it has to answer."""
+
+    path: str
+    status: int = 200
+
+
+def read_text(path: Path) -> str:
+    """Return what is in C(path), "" when there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def configuration_signature(layout: Layout, program: Path, values: Path, warm: Sequence[str]) -> str:
+    """Return the signature of all that a release's configuration cache is made from."""
+    return signature(read_text(layout.shared / ".env"), read_text(values), read_text(program), *warm)
+
+
+def look(layout: Layout) -> Actual:
+    """Return what the host has, releases in the order in which they arrived."""
+    folders = [path for path in layout.releases.iterdir() if path.is_dir() and not path.name.startswith(".")] if layout.releases.is_dir() else []
+    folders.sort(key=lambda path: (path.stat().st_mtime, path.name))
+    current = os.path.basename(os.readlink(layout.current)) if layout.current.is_symlink() else ""
+    if current not in {path.name for path in folders}:
+        current = ""
+    return Actual(
+        releases=tuple(path.name for path in folders),
+        current=current,
+        signature=read_text(layout.release(current) / MARKER).strip() if current else "",
+    )
+
+
+def _replace_by_link(path: Path, target: str) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def unpack(layout: Layout, release: str, archive: Path) -> None:
+    """Unpack C(archive) as a release. The folder appears complete or not at all."""
+    target = layout.release(release)
+    partial = layout.releases / f".{release}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o755)
+    with tarfile.open(archive) as packed:
+        packed.extractall(partial, filter="tar")
+    _replace_by_link(partial / "storage", "../../shared/storage")
+    _replace_by_link(partial / ".env", "../../shared/.env")
+    _replace_by_link(partial / "public" / "storage", "../../../shared/storage/app/public")
+    cache = partial / "bootstrap" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "views").mkdir(exist_ok=True)
+    account = pwd.getpwnam(layout.user)
+    for path in (cache, *cache.iterdir()):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    partial.chmod(0o755)
+    os.utime(partial)
+    partial.rename(target)
+
+
+def make_storage(layout: Layout) -> bool:
+    """Make the folders that Laravel expects in its storage. Returns whether any was missing."""
+    account = pwd.getpwnam(layout.user)
+    made = False
+    for name in STORAGE:
+        path = layout.shared / "storage"
+        for part in Path(name).parts:
+            path = path / part
+            if not path.is_dir():
+                path.mkdir(mode=0o750)
+                os.chown(path, account.pw_uid, account.pw_gid)
+                # The web server reads what the application publishes; nobody else reads the rest.
+                path.chmod(0o751 if part in {"app"} else 0o755 if part == "public" else 0o750)
+                made = True
+    return made
+
+
+def configure(layout: Layout, release: str, program: Path, values: Path, warm: Sequence[str], run: Run) -> None:
+    """Build the release's configuration cache and the caches that C(warm) (artisan commands) make.
+
+    Raises ReleaseError with what PHP said; the cache in use then stays as it was.
+    """
+    folder = layout.release(release)
+    cached = folder / "bootstrap" / "cache" / "config.php"
+    used = cached.exists()
+    code, output, errors = run(
+        [layout.php, "-d", "opcache.enable_cli=0", str(program), str(folder), str(values), str(cached)], user=layout.user, directory=str(folder)
+    )
+    if code:
+        raise ReleaseError(f"the configuration of release {release} could not be built: {(errors or output).strip()[-1500:]}")
+    if used:
+        (folder / RELOAD_MARKER).touch()
+    for command in warm:
+        artisan(layout, release, command, run)
+
+
+def artisan(layout: Layout, release: str, command: str, run: Run) -> tuple[int, str]:
+    """Run an artisan command of a release as the application's user. Returns its exit code (0 or LOCKED) and output."""
+    folder = layout.release(release)
+    code, output, errors = run([layout.php, "artisan", *shlex.split(command), "--no-interaction", "--no-ansi"], user=layout.user, directory=str(folder))
+    if code not in (0, LOCKED):
+        raise ReleaseError(f"php artisan {command} of release {release} ended with {code}: {(output + errors).strip()[-1500:]}")
+    return code, output
+
+
+def migrate(layout: Layout, release: str, commands: Sequence[str], run: Run, clock: Clock, patience: int = 300) -> bool:
+    """Run the migrations of a release; waits while another host does. Returns whether any of them changed the database."""
+    changed = False
+    deadline = clock.monotonic() + patience
+    for command in commands:
+        code, output = artisan(layout, release, command, run)
+        while code == LOCKED:
+            if clock.monotonic() > deadline:
+                raise ReleaseError(
+                    f"php artisan {command}: another host has been migrating for {patience} s; if none is, an interrupted run left"
+                    " its lock behind in the cache: it expires after an hour, or run cache:clear"
+                )
+            clock.sleep(2)
+            code, output = artisan(layout, release, command, run)
+        changed = changed or "Nothing to migrate" not in output
+    return changed
+
+
+def point_current(layout: Layout, release: str) -> None:
+    """Make C(current) name C(release) ("" removes it), in one atomic step."""
+    if not release:
+        layout.current.unlink(missing_ok=True)
+        return
+    fresh = layout.root / ".current.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(f"releases/{release}")
+    fresh.rename(layout.current)
+
+
+def prune(layout: Layout, keep: int, needed: Iterable[str]) -> list[str]:
+    """Remove releases that are no longer kept, and what an interrupted run left. Returns their names."""
+    for leftover in layout.releases.glob(".*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    names = expired(look(layout).releases, keep, needed)
+    for name in names:
+        shutil.rmtree(layout.release(name))
+    return names
+
+
+def mark(layout: Layout, release: str, text: str) -> None:
+    """Note on the host that C(release) serves with the configuration of this signature."""
+    fresh = layout.release(release) / f"{MARKER}.new"
+    fresh.write_text(text + "\n", encoding="utf-8")
+    fresh.rename(layout.release(release) / MARKER)
+
+
+# -- asking the application -------------------------------------------------------------------------------------------
+
+
+class Probe:
+    """Asks the application on this host, over FastCGI or HTTP, and waits a bounded time for the right answer."""
+
+    def __init__(self, domain: str, server: str, clock: Clock, timeout: int = 15) -> None:
+        self.domain, self.server, self.clock, self.timeout = domain, server, clock, timeout
+
+    def script(self, address: str, script: Path, path: str = "/", release: str = "") -> Answer:
+        """Return what C(script) answers to a request for C(path), asked over the FastCGI socket C(address)."""
+        parameters = {
+            "SCRIPT_FILENAME": str(script), "DOCUMENT_ROOT": str(script.parent), "SCRIPT_NAME": f"/{script.name}",
+            "REQUEST_METHOD": "GET", "REQUEST_URI": path, "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1",
+            "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": "graphic_school", "REMOTE_ADDR": "127.0.0.1",
+            "REQUEST_SCHEME": "https", "HTTPS": "on", "SERVER_NAME": self.domain, "SERVER_PORT": "443",
+            "HTTP_HOST": self.domain, "HTTP_ACCEPT": "application/json", "FLEET_SERVER": self.server, "FLEET_RELEASE": release,
+        }
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(self.timeout)
+            connection.connect(address)
+            return ask(connection, parameters)
+
+    def page(self, port: int, path: str) -> tuple[int, Mapping[str, str], str]:
+        """Return status, headers and body of a page, asked of the web server of this host."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=self.timeout)
+        try:
+            headers = {"Host": self.domain, "X-Forwarded-Proto": "https", "Accept": "application/json", "Connection": "close"}
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(65536).decode(errors="replace")
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
+        finally:
+            connection.close()
+
+    def wait(self, what: str, wanted: int, patience: int, question: Callable[[], tuple[int, str]]) -> None:
+        """Ask until C(question) returns the status C(wanted). Raises ReleaseError, saying what is ill, after C(patience) seconds."""
+        deadline = self.clock.monotonic() + patience
+        while True:
+            status: int | None = None
+            try:
+                status, body = question()
+            except (OSError, FastcgiError, HTTPException) as error:
+                body = str(error)
+            if status == wanted:
+                return
+            if self.clock.monotonic() >= deadline:
+                raise ReleaseError(explain(what, patience, status, body, wanted))
+            self.clock.sleep(0.5)
+
+    def through_fpm(self, layout: Layout, release: str, address: str, checks: Sequence[Check], patience: int) -> None:
+        """Wait until C(release), not yet current, answers each check over FastCGI; that also fills OPcache with it."""
+        script = layout.release(release) / "public" / "index.php"
+        for check in checks:
+            def question(check: Check = check) -> tuple[int, str]:
+                answer = self.script(address, script, check.path, release)
+                return answer.status, answer.body
+
+            self.wait(f"release {release} on {self.server}, asked for {check.path} through {address},", check.status, patience, question)
+
+    def through_web_server(self, port: int, release: str, checks: Sequence[Check], patience: int) -> None:
+        """Wait until the web server of this host answers each check from C(release)."""
+        for check in checks:
+            def question(check: Check = check) -> tuple[int, str]:
+                status, headers, body = self.page(port, check.path)
+                served = headers.get("x-release", release)
+                return (status, body) if served == release else (0, f"the answer came from release {served}, not {release}")
+
+            self.wait(f"http://127.0.0.1:{port}{check.path} on {self.server}", check.status, patience, question)
+
+    def opcache_is_full(self, address: str, script: Path) -> bool:
+        """Return whether OPcache has too little room for another release; True also when it can't be asked."""
+        try:
+            status = json.loads(self.script(address, script).body)
+        except (OSError, FastcgiError, ValueError):
+            return True
+        return opcache_needs_room(opcache_state(status)) if isinstance(status, dict) else False

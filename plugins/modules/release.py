@@ -1,0 +1,335 @@
+#!/usr/bin/python
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring one release to a host, step by step; the action plugin of the same name ships the archive."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Unpack, configure, migrate and activate a release of a Laravel application
+version_added: "0.1.0"
+description:
+  - Keeps releases in C(releases/), what outlives them in C(shared/), and the link C(current) that names the one in use.
+  - O(state=prepared) ships the archive to a host that lacks the release, unpacks it and builds its configuration cache; a release
+    that can't be configured goes no further. Nothing that serves is touched.
+  - O(state=migrated) runs the migrations of a prepared release; use it on one host of a fleet.
+  - O(state=current) asks the prepared release for its health through PHP-FPM before it gets traffic, switches the link in one
+    atomic step, asks again through the web server, and switches back when that fails.
+author: graphic_school.scaling contributors (@graphic_school)
+options:
+  root:
+    description: Folder of the application; holds C(releases/), C(shared/) and C(current).
+    type: path
+    required: true
+  release:
+    description: Name of the release.
+    type: str
+    required: true
+  state:
+    description: How far the release should be brought.
+    type: str
+    choices: [prepared, migrated, current]
+    default: prepared
+  archive:
+    description: The packed release on the control node, made by M(graphic_school.scaling.release_build).
+    type: path
+  user:
+    description: System user as which the application runs.
+    type: str
+    required: true
+  php:
+    description: PHP's command line program.
+    type: path
+    default: /usr/bin/php
+  config_program:
+    description: PHP program that writes the configuration cache, called with the release, O(values) and the file to write.
+    type: path
+    required: true
+  values:
+    description: JSON file on the host with the values that are laid over the application's configuration.
+    type: path
+    required: true
+  warm_commands:
+    description: Artisan commands that build further caches of a release.
+    type: list
+    elements: str
+    default: []
+  migrate_commands:
+    description: Artisan commands that O(state=migrated) runs. One that ends with 75 is repeated, because another host holds the lock.
+    type: list
+    elements: str
+    default: ["migrate --force --isolated=75"]
+  checks:
+    description: Pages that must answer before a release counts as working. Empty where no web server runs.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Path of the page., type: str, required: true}
+      status: {description: Status that it must answer., type: int, default: 200}
+  patience:
+    description: Seconds within which each check must succeed.
+    type: int
+    default: 30
+  socket:
+    description: FastCGI socket of PHP-FPM. Empty where no PHP-FPM runs.
+    type: str
+    default: ""
+  opcache_program:
+    description: PHP program that answers with the state of OPcache, asked over O(socket) to see whether PHP-FPM needs a reload.
+    type: path
+  port:
+    description: Port of the web server on this host.
+    type: int
+    default: 80
+  domain:
+    description: Name under which clients reach the application; sent as Host.
+    type: str
+    default: localhost
+  server:
+    description: Name of this host, for messages.
+    type: str
+    default: this host
+  reload:
+    description: systemd units that are reloaded gracefully when they would go on with an earlier configuration.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description: How many releases stay on the host.
+    type: int
+    default: 5
+attributes:
+  check_mode:
+    description: Says what would be done; also on hosts where nothing is installed yet.
+    support: full
+  diff_mode:
+    description: Shows the release and the signature of its configuration before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Deploy | Ship the release and build its configuration
+  graphic_school.scaling.release:
+    root: /srv/school
+    release: "{{ build.release }}"
+    archive: "{{ build.archive }}"
+    user: app
+    config_program: /usr/local/lib/graphic_school/build-config.php
+    values: /srv/school/shared/fleet.json
+  register: prepared
+
+- name: Deploy | Switch
+  graphic_school.scaling.release:
+    root: /srv/school
+    release: "{{ build.release }}"
+    state: current
+    user: app
+    config_program: /usr/local/lib/graphic_school/build-config.php
+    values: /srv/school/shared/fleet.json
+    socket: /run/php/school.sock
+    checks: [{path: /up}, {path: /api/health}]
+    reload: [php8.4-fpm.service]
+  when: not prepared.current
+"""
+
+RETURN = r"""
+release:
+  description: Name of the release.
+  returned: success
+  type: str
+path:
+  description: Folder of the release.
+  returned: success
+  type: str
+previous:
+  description: The release that C(current) named before, empty when there was none.
+  returned: success
+  type: str
+current:
+  description: Whether the host serves this release with this configuration.
+  returned: success
+  type: bool
+steps:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Releases that were removed from the host.
+  returned: when state is current
+  type: list
+  elements: str
+"""
+
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.release import Actual, Desired, Plan, ReleaseError, plan
+from ..module_utils.release_host import (
+    RELOAD_MARKER,
+    Check,
+    Layout,
+    Probe,
+    configuration_signature,
+    configure,
+    look,
+    make_storage,
+    mark,
+    migrate,
+    point_current,
+    prune,
+    unpack,
+)
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "root": {"type": "path", "required": True},
+    "release": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["prepared", "migrated", "current"], "default": "prepared"},
+    "archive": {"type": "path"},
+    "user": {"type": "str", "required": True},
+    "php": {"type": "path", "default": "/usr/bin/php"},
+    "config_program": {"type": "path", "required": True},
+    "values": {"type": "path", "required": True},
+    "warm_commands": {"type": "list", "elements": "str", "default": []},
+    "migrate_commands": {"type": "list", "elements": "str", "default": ["migrate --force --isolated=75"]},
+    "checks": {
+        "type": "list", "elements": "dict", "default": [],
+        "options": {"path": {"type": "str", "required": True}, "status": {"type": "int", "default": 200}},
+    },
+    "patience": {"type": "int", "default": 30},
+    "socket": {"type": "str", "default": ""},
+    "opcache_program": {"type": "path"},
+    "port": {"type": "int", "default": 80},
+    "domain": {"type": "str", "default": "localhost"},
+    "server": {"type": "str", "default": "this host"},
+    "reload": {"type": "list", "elements": "str", "default": []},
+    "keep": {"type": "int", "default": 5},
+}
+
+
+def run_as(command: Sequence[str], *, user: str = "", directory: str = "/") -> tuple[int, str, str]:
+    """Run C(command), as C(user) and with an environment that holds nothing of the caller's."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": directory}
+    identity: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
+    done = subprocess.run(
+        list(command), cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        check=False, umask=0o027, **identity,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Host:
+    """The steps of one module call on this host."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.given = parameters
+        self.layout = Layout(Path(parameters["root"]), parameters["user"], parameters["php"])
+        self.release: str = parameters["release"]
+        self.program, self.values = Path(parameters["config_program"]), Path(parameters["values"])
+        self.checks = [Check(row["path"], row["status"]) for row in parameters["checks"]]
+        self.probe = Probe(parameters["domain"], parameters["server"], time)
+        self.actual: Actual = look(self.layout)
+        self.signature = configuration_signature(self.layout, self.program, self.values, parameters["warm_commands"])
+        self.plan: Plan = plan(Desired(self.release, self.signature), self.actual)
+
+    def prepare(self) -> list[str]:
+        steps = []
+        if make_storage(self.layout):
+            steps.append("make storage")
+        if self.plan.unpack:
+            unpack(self.layout, self.release, Path(self.given["archive"]))
+            steps.append("unpack")
+        if self.plan.configure:
+            configure(self.layout, self.release, self.program, self.values, self.given["warm_commands"], run_as)
+            steps.append("configure")
+        return steps
+
+    def migrate(self) -> list[str]:
+        return ["migrate"] if migrate(self.layout, self.release, self.given["migrate_commands"], run_as, time) else []
+
+    def reload(self) -> None:
+        for unit in self.given["reload"]:
+            code, output, errors = run_as(["/usr/bin/systemctl", "reload", unit])
+            if code:
+                raise ReleaseError(f"{unit} could not be reloaded: {(output + errors).strip()}")
+
+    def activate(self) -> list[str]:
+        steps = []
+        marker = self.layout.release(self.release) / RELOAD_MARKER
+        # OPcache does not look at files again, so a configuration that was replaced needs a reload to be seen.
+        if marker.exists():
+            self.reload()
+            marker.unlink()
+            steps.append("reload")
+        socket, patience = self.given["socket"], self.given["patience"]
+        if socket:
+            self.probe.through_fpm(self.layout, self.release, socket, self.checks, patience)
+            steps.append("probe")
+        if self.plan.switch:
+            point_current(self.layout, self.release)
+            steps.append("switch")
+        if socket and "reload" not in steps and self.given["opcache_program"] and self.probe.opcache_is_full(
+            socket, Path(self.given["opcache_program"])
+        ):
+            self.reload()
+            steps.append("reload")
+        self._verify(patience)
+        mark(self.layout, self.release, self.signature)
+        return steps
+
+    def _verify(self, patience: int) -> None:
+        try:
+            self.probe.through_web_server(self.given["port"], self.release, self.checks, patience)
+        except ReleaseError as error:
+            if not self.plan.switch:
+                raise
+            point_current(self.layout, self.actual.current)
+            back = f"current names {self.actual.current} again" if self.actual.current else "there was no release to go back to"
+            raise ReleaseError(f"{error}; {back}") from error
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    state = module.params["state"]
+    os.umask(0o022)
+    try:
+        host = Host(module.params)
+        answer: dict[str, Any] = {
+            "release": host.release, "path": str(host.layout.release(host.release)), "previous": host.actual.current,
+            "current": host.plan.done, "steps": [], "changed": False,
+        }
+        if module.check_mode:
+            steps = {"prepared": host.plan.steps[:2] if not host.plan.done else (), "migrated": ("migrate",), "current": ("switch",)}
+            answer.update(steps=[step for step in steps[state] if state != "prepared" or step in host.plan.steps])
+        elif state == "prepared":
+            if host.plan.unpack and not (module.params["archive"] and os.path.exists(module.params["archive"])):
+                module.exit_json(**answer, needs_archive=True)
+            answer.update(steps=host.prepare())
+        elif state == "migrated":
+            answer.update(steps=host.migrate())
+        else:
+            answer.update(steps=host.activate(), current=True)
+            answer.update(removed=prune(host.layout, module.params["keep"], [host.release, host.actual.current]))
+        answer.update(changed=bool(answer["steps"]))
+        if answer["changed"]:
+            answer["diff"] = {
+                "before": f"{host.actual.current or 'no release'} ({host.actual.signature[:12]})\n",
+                "after": f"{host.release} ({host.signature[:12]}): {', '.join(answer['steps'])}\n",
+            }
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()
