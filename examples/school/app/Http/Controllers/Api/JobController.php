@@ -30,7 +30,7 @@ class JobController
         // Not set when an earlier request with this key was cut short between the row and the queue.
         if ($item->dispatched_at === null) {
             DoWork::dispatch($item->id)->onQueue(Queues::stored($item->queue));
-            $item->newQuery()->whereKey($item->id)->update(['dispatched_at' => now()]);
+            $item->newQuery()->whereKey($item->id)->update(['dispatched_at' => now()->format('Y-m-d H:i:s.v')]);
         }
 
         return response()->json(['id' => $item->id], 202, ['Location' => "/api/jobs/{$item->id}"]);
