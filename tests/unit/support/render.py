@@ -28,6 +28,7 @@ from ansible.playbook.task import Task
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible.utils.display import Display
+from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
 from plugins.action.converge import ActionModule
@@ -91,6 +92,7 @@ class Fleet:
         sources = [str(ROOT / path) for path in [inventory, *(extra_inventories or [])] if path is not None]
         self.inventory = InventoryManager(loader=self.loader, sources=sources or ["host1,"])
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
+        HostVars(inventory=self.inventory, variable_manager=self.variables, loader=self.loader)  # registers itself
         self.variables.extra_vars.update(_trusted(vars or {}))
         for host in self.inventory.get_hosts():
             self.variables.set_host_facts(host.name, DEBIAN_13 | {"hostname": host.name} | dict(facts or {}))
@@ -144,7 +146,8 @@ class Fleet:
         self, play: Play, host: str | None, task: Task | None = None, vars: Mapping[str, Any] | None = None
     ) -> Templar:
         found = self.inventory.get_host(host) if host else None
-        values = self.variables.get_vars(play=play, host=found, task=task)
+        options = {"ansible_check_mode": False, "ansible_diff_mode": False}
+        values = options | self.variables.get_vars(play=play, host=found, task=task)
         return Templar(loader=self.loader, variables=values | _trusted(vars or {}))
 
     def _converge_tasks(self, play: Play, role: str) -> list[Task]:
