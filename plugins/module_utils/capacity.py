@@ -342,7 +342,10 @@ class Budget:
 
     @property
     def why(self) -> str:
-        parts = " + ".join(f"{row.connections} {row.client}" for row in self.rows) or "0"
+        by_client: dict[str, int] = {}
+        for row in self.rows:
+            by_client[row.client] = by_client.get(row.client, 0) + row.connections
+        parts = " + ".join(f"{connections} {client}" for client, connections in by_client.items()) or "0"
         text = f"{parts} = {self.total}"
         if self.max_connections is not None:
             text += f" of {self.max_connections} that {self.tightest} allows"

@@ -147,10 +147,10 @@ def _check_method(where: str, method: Any, hash_key: Any) -> None:
             f"{where}: method must be one of {', '.join(METHODS)}, not: {method}{_did_you_mean(str(method), METHODS)}"
         )
     if method != "hash":
-        if hash_key is not None:
+        if hash_key not in (None, ""):
             raise NginxUpstreamError(f"{where}: hash_key belongs to the method hash, not to {method}: leave it out")
         return
-    if hash_key is None:
+    if hash_key in (None, ""):
         raise NginxUpstreamError(f"{where}: method hash needs hash_key, the variable to hash, e.g. $request_uri")
     if not isinstance(hash_key, str) or len(hash_key) > 256 or not _HASH_KEY.match(hash_key):
         raise NginxUpstreamError(
