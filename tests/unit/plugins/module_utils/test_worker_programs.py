@@ -23,8 +23,14 @@ def test_a_row_of_two_words_becomes_a_whole_program() -> None:
     assert program.queues == ("{payments}", "{default}")
     assert program.processes == 4
     assert program.options == (
-        "--queue={payments},{default}", "--tries=3", "--timeout=60", "--memory=128", "--sleep=1", "--max-jobs=1000",
-        "--max-time=3600", "--backoff=3",
+        "--queue={payments},{default}",
+        "--tries=3",
+        "--timeout=60",
+        "--memory=128",
+        "--sleep=1",
+        "--max-jobs=1000",
+        "--max-time=3600",
+        "--backoff=3",
     )
     assert program.stop_seconds == 75
 
@@ -34,8 +40,14 @@ def test_a_row_decides_all_it_names() -> None:
     [program] = programs([given_row], processes=9, retry_after=90, stop_margin=5, hash_tags=False)
     assert program.processes == 2
     assert program.options == (
-        "--queue=payments,default", "--tries=5", "--timeout=30", "--memory=256", "--sleep=0", "--max-jobs=0",
-        "--max-time=60", "--backoff=1,5",
+        "--queue=payments,default",
+        "--tries=5",
+        "--timeout=30",
+        "--memory=256",
+        "--sleep=0",
+        "--max-jobs=0",
+        "--max-time=60",
+        "--backoff=1,5",
     )
     assert program.stop_seconds == 35
 
