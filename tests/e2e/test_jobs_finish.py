@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ def moment(text: str) -> datetime:
 
 def queues_are_empty(visitor: Visitor) -> bool:
     queues = visitor.get("/api/queues").json()["queues"]
-    return all(queue["length"] == 0 for queue in (queues.values() if isinstance(queues, dict) else queues))
+    return all(queue["length"] == 0 and not queue["reserved"] for queue in queues.values())
 
 
 @pytest.fixture(autouse=True)
@@ -83,13 +83,8 @@ def test_a_restart_lets_the_running_job_end(lab: Lab, visitor: Visitor, restart:
     wait_for(visitor, submit(visitor, "default", 0), "done", seconds=30)
 
 
-def test_a_killed_worker_process_loses_no_job(
-    lab: Lab, visitor: Visitor, request: pytest.FixtureRequest, visit: Callable[..., Visitor]
-) -> None:
-    jobs = [submit(visitor, "default", 1) for _ in range(12)]
-    worker = wait_for(visitor, jobs[0], "running", seconds=20)["worker"]
-    ids = lab.ssh(worker, "pgrep -f 'artisan queue:work' | head -1").split()
-    lab.ssh(worker, f"kill -9 {ids[0]}")
-    others = [job for job in jobs if state(visitor, job)["state"] == "queued"]
-    for job in others:
-        wait_for(visitor, job, "done", seconds=60)
+def test_the_scheduler_runs_once_a_minute_for_the_whole_fleet(visitor: Visitor) -> None:
+    runs = visitor.get("/api/schedule").json()["runs"]
+    minutes = Counter(run["minute"] for run in runs)
+    assert runs, "the scheduler never ran"
+    assert [minute for minute, count in minutes.items() if count > 1] == []

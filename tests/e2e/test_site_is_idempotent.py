@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from tests.e2e.support.lab import ROOT, Lab, Run
+import pytest
+import yaml
+
+from tests.e2e.support.lab import ROOT, Lab, Run, fresh_folder
 
 LAB_INVENTORY = ROOT / "inventories/lab"
-UPSTREAM = "/etc/nginx"
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,48 @@ def test_one_more_app_server_is_one_more_line_on_each_load_balancer(lab: Lab) ->
         assert removed == [], host
         assert len(added) == 1, f"{host}: {added}"
         assert added[0].startswith("server 198.18.10.23:80"), added
+
+
+FRESH = {
+    "load_balancers": {"lb9": "198.18.10.101"},
+    "app_servers": {"app9": "198.18.10.102"},
+    "mysql": {"db8": "198.18.10.103", "db9": "198.18.10.104"},
+    "redis_cluster": {"redis7": "198.18.10.105", "redis8": "198.18.10.106", "redis9": "198.18.10.107"},
+    "queue_workers": {"worker9": "198.18.10.108"},
+    "object_storage": {"store9": "198.18.10.109"},
+}
+
+
+@pytest.fixture
+def fresh(lab: Lab) -> Iterator[Path]:
+    """An inventory of nine hosts that have nothing but Debian, Python and SSH."""
+    hosts = {name: {"ansible_host": address} for tier in FRESH.values() for name, address in tier.items()}
+    # In no tier's group, so that the lab starts them from its bare image.
+    bare = {"bare": {"hosts": hosts, "vars": {"fleet_memory_mb": 256, "fleet_vcpus": 1}}}
+    lab.lab("up", "--inventory", str(lab.inventory_with("fresh", bare)))
+    folder = fresh_folder(ROOT / ".lab" / "fresh-inventory")
+    groups: dict[str, Any] = {group: {"hosts": {name: hosts[name] for name in tier}} for group, tier in FRESH.items()}
+    groups["mysql"]["hosts"]["db8"] = {**hosts["db8"], "mysql_primary": True}
+    groups["all"] = {"vars": {"fleet_vip": "198.18.10.100", "fleet_memory_mb": 1024, "fleet_vcpus": 2}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(groups), encoding="utf-8")
+    (folder / "group_vars").symlink_to(LAB_INVENTORY / "group_vars")
+    try:
+        yield folder
+    finally:
+        lab.lab("prune")
+
+
+def test_check_mode_on_fresh_hosts_works_and_touches_nothing(lab: Lab, fresh: Path) -> None:
+    addresses = {name: address for tier in FRESH.values() for name, address in tier.items()}
+    look = "dpkg-query -W; getent passwd; find /etc /usr /srv /var/lib -xdev -type f | sort"
+
+    def hosts_now() -> dict[str, set[str]]:
+        return {name: set(lab.ssh(name, look, address=address).splitlines()) for name, address in addresses.items()}
+
+    before = hosts_now()
+    run = lab.play("playbooks/site.yml", "--check", "--diff", inventories=[fresh])
+    assert run.code == 0, run.output[-6000:]
+    assert run.trouble == {}
+    assert set(run.changed) == set(addresses), "check mode has to say that every fresh host would change"
+    after = hosts_now()
+    assert {name: after[name] ^ before[name] for name in addresses if after[name] != before[name]} == {}
