@@ -380,25 +380,30 @@ def connection_budget(
     Raises CapacityError when the total is above the limit.
     """
     given = hostvars or {}
+    cost = settings_from(settings)
     rows: dict[tuple[str, int, str], list[str]] = {}
     unknown: list[str] = []
+    sized: dict[tuple[Host, Settings], dict[str, Figure]] = {}
 
     def variables(server: Mapping[str, Any]) -> Mapping[str, Any]:
         name = server["name"]
         return given.get(name, {})
 
     def figure(server: Mapping[str, Any], name: str) -> Figure | None:
-        cost = settings_from(variables(server).get("capacity_settings") or settings)
+        own = variables(server).get("capacity_settings")
         try:
-            return size_host(host_from(server), cost)[name]
+            machine = replace(host_from(server), name="")
         except CapacityError:
             unknown.append(str(server["name"]))
             return None
+        key = (machine, settings_from(own) if own else cost)
+        if key not in sized:
+            sized[key] = size_host(*key)
+        return sized[key][name]
 
     def add(client: str, per_host: int, why: str, *hosts: str) -> None:
         rows.setdefault((client, per_host, why), []).extend(hosts)
 
-    cost = settings_from(settings)
     per_process = cost.connections_per_process
     for server in _counted(fleet, "app_servers"):
         children = _override(server, variables(server), "php_fpm_max_children")
