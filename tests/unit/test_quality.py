@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
 import subprocess
@@ -40,13 +41,14 @@ JINJA = jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols
 JINJA.filters = JINJA.tests = Anything()
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """YAML as Ansible writes it: its own tags are read as plain text."""
 
 
 Loader.add_multi_constructor("!", lambda loader, tag, node: f"<{tag}>")
 
 
+@functools.cache
 def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader)
 

@@ -103,9 +103,14 @@ class Fleet:
 
     def value(self, expression: str, host: str | None = None, *, role: str = "application") -> Any:
         """What `{{ expression }}` is in a play that gives the host the role."""
-        play = self._play({"hosts": "all", "gather_facts": False, "roles": [f"{COLLECTION}.{role}"]})
-        return self._templar(play, host or self.hosts[0]).template(trust_as_template("{{" + expression + "}}"))
+        return self._values(role, host or self.hosts[0]).template(trust_as_template("{{" + expression + "}}"))
 
+    @functools.cache  # noqa: B019
+    def _values(self, role: str, host: str) -> Templar:
+        play = self._play({"hosts": "all", "gather_facts": False, "roles": [f"{COLLECTION}.{role}"]})
+        return self._templar(play, host)
+
+    @functools.cache  # noqa: B019
     def plays(self, playbook: str = "playbooks/site.yml") -> list[tuple[Play, list[str], list[str]]]:
         """The plays of a playbook: the play, the hosts it meets, the roles it gives them."""
         found = []
