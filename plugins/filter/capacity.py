@@ -50,9 +50,9 @@ _value:
   type: dict
   sample:
     php_fpm_children:
-      value: 13
+      value: 12
       unit: children
-      why: "(1024 MB - 256 MB for the system - 128 MB OPcache) / 48 MB per child = 13"
+      why: "(1024 MB - 256 MB for the system - 192 MB OPcache) / 48 MB per child = 12"
 """
 
 from collections.abc import Callable, Mapping

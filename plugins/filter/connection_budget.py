@@ -23,7 +23,8 @@ options:
   hostvars:
     description:
       - The magic variable C(hostvars). A host's own C(php_fpm_max_children), C(queue_workers_programs),
-        C(mysql_max_connections) and C(capacity_settings) win over what is computed.
+        C(queue_workers_processes), C(mysql_max_connections), C(mysql_settings.max_connections) and C(capacity_settings)
+        win over what is computed.
     type: dict
     default: {}
   settings:

@@ -54,7 +54,7 @@ class Settings:
     """What one of something costs, in MB unless the name says otherwise. An inventory overrides it by name."""
 
     php_child_mb: float = 48.0
-    php_opcache_mb: int = 128
+    php_opcache_mb: int = 192
     php_children_per_vcpu: int = 25
     mysql_base_mb: int = 280
     mysql_pool_percent: int = 85
@@ -372,8 +372,9 @@ def connection_budget(
 ) -> Budget:
     """What every client of MySQL may open at once, against the smallest ``max_connections`` of its hosts.
 
-    ``fleet`` is the result of the ``fleet`` filter. A host's own ``php_fpm_max_children``, ``mysql_max_connections``,
-    ``queue_workers_programs`` and ``capacity_settings`` in ``hostvars`` win over what is computed. Draining and standby
+    ``fleet`` is the result of the ``fleet`` filter. A host's own ``php_fpm_max_children``, ``queue_workers_programs``,
+    ``queue_workers_processes``, ``mysql_max_connections``, ``mysql_settings.max_connections`` and ``capacity_settings`` in
+    ``hostvars`` win over what is computed. Draining and standby
     hosts count, because they may come in; hosts that are down don't. Every MySQL host may become the primary, so the
     smallest limit counts. With several clusters each must bear all clients.
 
@@ -389,7 +390,7 @@ def connection_budget(
         name = server["name"]
         return given.get(name, {})
 
-    def figure(server: Mapping[str, Any], name: str) -> Figure | None:
+    def figure(server: Mapping[str, Any], name: str) -> int | None:
         own = variables(server).get("capacity_settings")
         try:
             machine = replace(host_from(server), name="")
@@ -399,49 +400,44 @@ def connection_budget(
         key = (machine, settings_from(own) if own else cost)
         if key not in sized:
             sized[key] = size_host(*key)
-        return sized[key][name]
+        return sized[key][name].value
 
     def add(client: str, per_host: int, why: str, *hosts: str) -> None:
         rows.setdefault((client, per_host, why), []).extend(hosts)
 
     per_process = cost.connections_per_process
     for server in _counted(fleet, "app_servers"):
-        children = _override(server, variables(server), "php_fpm_max_children")
-        if children is None:
-            found = figure(server, "php_fpm_children")
-            children = found.value if found else None
+        children = _override(server, variables(server), "php_fpm_max_children") or figure(server, "php_fpm_children")
         if children is not None:
             add("PHP-FPM", children * per_process, f"{children} children x {per_process}", server["name"])
     workers = _counted(fleet, "queue_workers")
     for server in workers:
-        processes = _program_processes(variables(server).get("queue_workers_programs"))
-        if processes is None:
-            found = figure(server, "queue_worker_processes")
-            processes = found.value if found else None
-        if processes is not None:
+        own = variables(server)
+        fixed, shared = _program_processes(own.get("queue_workers_programs"))
+        rest: int | None = 0
+        if shared:
+            rest = _override(server, own, "queue_workers_processes") or figure(server, "queue_worker_processes")
+        if rest is not None:
+            processes = fixed + rest
             add("queue workers", processes * per_process, f"{processes} processes x {per_process}", server["name"])
     if workers:
         processes = cost.scheduler_processes
         add("scheduler", processes * per_process, f"{processes} processes x {per_process}", "one worker host")
 
-    limits: list[tuple[int, str]] = []
-    most_replicas = 0
-    for cluster in fleet["mysql_clusters"].values():
-        most_replicas = max(most_replicas, len(cluster["replicas"]))
-        for server in cluster["hosts"]:
-            limit = _override(server, variables(server), "mysql_max_connections")
-            if limit is None:
-                found = figure(server, "mysql_max_connections")
-                limit = found.value if found else None
-            if limit is not None:
-                limits.append((limit, str(server["name"])))
-    if fleet["mysql_clusters"]:
-        if most_replicas:
-            count = cost.replica_connections * most_replicas
-            add("replicas", count, f"{most_replicas} replicas x {cost.replica_connections}", "the primary")
+    clusters = list(fleet["mysql_clusters"].values())  # Ansible's lazy dictionaries give an iterator, good for one loop
+    if clusters:
+        replicas = max(len(cluster["replicas"]) for cluster in clusters)
+        if replicas:
+            per_replica = cost.replica_connections
+            add("replicas", per_replica * replicas, f"{replicas} replicas x {per_replica}", "the primary")
         add("health service", cost.health_connections, "its own connections", "the primary")
         add("administrators", cost.admin_connections, "kept free for them", "the primary")
 
+    limits: list[tuple[int, str]] = []
+    for server in (server for cluster in clusters for server in cluster["hosts"]):
+        found = _mysql_limit(server, variables(server)) or figure(server, "mysql_max_connections")
+        if found is not None:
+            limits.append((found, str(server["name"])))
     limit, tightest = min(limits) if limits else (None, None)
     budget = Budget(
         rows=tuple(BudgetRow(client, tuple(hosts), per_host, why) for (client, per_host, why), hosts in rows.items()),
@@ -453,7 +449,7 @@ def connection_budget(
         raise CapacityError(
             f"the fleet may open {budget.total} connections to MySQL, but {tightest} allows {limit} "
             f"(max_connections): {budget.why}; give the MySQL hosts more memory, raise mysql_max_connections, "
-            "or lower php_fpm_max_children or the queue workers' processes"
+            "or lower php_fpm_max_children or queue_workers_processes"
         )
     return budget
 
@@ -472,14 +468,15 @@ def _override(server: Mapping[str, Any], variables: Mapping[str, Any], key: str)
     return int(number)
 
 
-def _program_processes(programs: Any) -> int | None:
-    """The processes of all rows together; None when there are no rows, or one leaves its number to ``capacity``."""
+def _mysql_limit(server: Mapping[str, Any], variables: Mapping[str, Any]) -> int | None:
+    settings = variables.get("mysql_settings")
+    native = _override(server, settings, "max_connections") if isinstance(settings, Mapping) else None
+    return native or _override(server, variables, "mysql_max_connections")
+
+
+def _program_processes(programs: Any) -> tuple[int, bool]:
+    """The processes that rows of ``queue_workers_programs`` fix, and whether there are rows that share the rest."""
     if not isinstance(programs, Sequence) or isinstance(programs, str) or not programs:
-        return None
-    total = 0
-    for program in programs:
-        processes = _number(program.get("processes")) if isinstance(program, Mapping) else None
-        if processes is None:
-            return None
-        total += int(processes)
-    return total
+        return 0, True
+    numbers = [_number(row.get("processes")) if isinstance(row, Mapping) else None for row in programs]
+    return sum(int(number) for number in numbers if number is not None), None in numbers

@@ -59,22 +59,22 @@ def test_every_figure_has_a_unit_and_its_arithmetic() -> None:
         pytest.param(
             host(1024, 2, "app_servers"),
             "php_fpm_children",
-            13,
-            "(1024 MB - 256 MB for the system - 128 MB OPcache) / 48 MB per child = 13",
-            id="an application server of 1 GB runs 13 children",
+            12,
+            "(1024 MB - 256 MB for the system - 192 MB OPcache) / 48 MB per child = 12",
+            id="an application server of 1 GB runs 12 children",
         ),
         pytest.param(
             host(65536, 4, "app_servers"),
             "php_fpm_children",
             100,
-            "(65536 MB - 8192 MB for the system - 128 MB OPcache) / 48 MB per child = 1192, at most 100 (25 per core x 4)",
+            "(65536 MB - 8192 MB for the system - 192 MB OPcache) / 48 MB per child = 1190, at most 100 (25 per core x 4)",
             id="many children on few cores only wait for each other",
         ),
         pytest.param(
             host(384, 1, "app_servers"),
             "php_fpm_children",
-            3,
-            "(384 MB - 96 MB for the system - 128 MB OPcache) / 48 MB per child = 3",
+            2,
+            "(384 MB - 96 MB for the system - 192 MB OPcache) / 48 MB per child = 2",
             id="a tiny application server still runs",
         ),
         pytest.param(
@@ -155,8 +155,8 @@ def test_every_figure_has_a_unit_and_its_arithmetic() -> None:
         pytest.param(
             host(2048, 2, "app_servers", "mysql"),
             "php_fpm_children",
-            13,
-            "((2048 MB - 256 MB for the system) x 3/7 shared with mysql - 128 MB OPcache) / 48 MB per child = 13",
+            12,
+            "((2048 MB - 256 MB for the system) x 3/7 shared with mysql - 192 MB OPcache) / 48 MB per child = 12",
             id="tiers on one host share its memory",
         ),
         pytest.param(
@@ -321,16 +321,16 @@ def fleet_of(**changes: Any) -> dict[str, Any]:
 def test_the_connections_of_all_clients_are_added_up() -> None:
     budget = connection_budget(fleet_of()).as_dict()
     assert [(row["client"], row["hosts"], row["per_host"], row["connections"]) for row in budget["rows"]] == [
-        ("PHP-FPM", ["app1", "app2"], 26, 52),
+        ("PHP-FPM", ["app1", "app2"], 24, 48),
         ("queue workers", ["worker1"], 16, 16),
         ("scheduler", ["one worker host"], 4, 4),
         ("replicas", ["the primary"], 4, 4),
         ("health service", ["the primary"], 2, 2),
         ("administrators", ["the primary"], 10, 10),
     ]
-    assert (budget["total"], budget["max_connections"], budget["headroom"], budget["unknown"]) == (88, 148, 60, [])
+    assert (budget["total"], budget["max_connections"], budget["headroom"], budget["unknown"]) == (84, 148, 64, [])
     assert budget["why"] == (
-        "52 PHP-FPM + 16 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 88 of 148 "
+        "48 PHP-FPM + 16 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 84 of 148 "
         "that db1 allows"
     )
 
@@ -339,8 +339,8 @@ def test_hosts_of_another_size_are_a_row_of_their_own() -> None:
     apps = [server("app1", "app_servers"), server("app2", "app_servers", memory_mb=512)]
     rows = connection_budget(fleet_of(app_servers=apps)).as_dict()["rows"]
     assert [(row["hosts"], row["connections"]) for row in rows if row["client"] == "PHP-FPM"] == [
-        (["app1"], 26),
-        (["app2"], 10),
+        (["app1"], 24),
+        (["app2"], 8),
     ]
 
 
@@ -360,7 +360,7 @@ def test_the_state_of_a_host_counts(state: str, hosts: list[str]) -> None:
 def test_what_the_inventory_sets_wins_over_what_is_computed() -> None:
     hostvars = {
         "app1": {"php_fpm_max_children": 6},
-        "app2": {"capacity_settings": {"php_child_mb": 128}},
+        "app2": {"capacity_settings": {"php_child_mb": 115}},
         "worker1": {"queue_workers_programs": [{"name": "urgent", "processes": 2}, {"name": "rest", "processes": "1"}]},
         "db3": {"mysql_max_connections": 70},
     }
@@ -372,21 +372,21 @@ def test_what_the_inventory_sets_wins_over_what_is_computed() -> None:
 
 
 def test_more_connections_than_mysql_allows_are_refused_with_both_numbers() -> None:
-    apps = [server(f"app{n}", "app_servers") for n in range(1, 6)]
+    apps = [server(f"app{n}", "app_servers") for n in range(1, 7)]
     with pytest.raises(CapacityError) as refused:
         connection_budget(fleet_of(app_servers=apps))
     assert str(refused.value) == (
-        "the fleet may open 166 connections to MySQL, but db1 allows 148 (max_connections): 130 PHP-FPM + 16 queue "
-        "workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 166 of 148 that db1 allows; give "
-        "the MySQL hosts more memory, raise mysql_max_connections, or lower php_fpm_max_children or the queue workers' "
-        "processes"
+        "the fleet may open 180 connections to MySQL, but db1 allows 148 (max_connections): 144 PHP-FPM + 16 queue "
+        "workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 180 of 148 that db1 allows; give "
+        "the MySQL hosts more memory, raise mysql_max_connections, or lower php_fpm_max_children or "
+        "queue_workers_processes"
     )
 
 
 def test_hosts_of_unknown_size_are_named_and_not_counted() -> None:
     apps = [server("app1", "app_servers"), server("app2", "app_servers", memory_mb=None)]
     budget = connection_budget(fleet_of(app_servers=apps)).as_dict()
-    assert (budget["total"], budget["unknown"]) == (62, ["app2"])
+    assert (budget["total"], budget["unknown"]) == (60, ["app2"])
     assert budget["why"].endswith("; not counted, because their size is not in the inventory: app2")
 
 
@@ -400,6 +400,34 @@ def test_without_a_known_database_nothing_is_refused() -> None:
 def test_a_fleet_without_a_database_has_an_empty_limit() -> None:
     budget = connection_budget(fleet_of(mysql_clusters={}, app_servers=[], queue_workers=[])).as_dict()
     assert (budget["rows"], budget["total"], budget["max_connections"], budget["why"]) == ([], 0, None, "0 = 0")
+
+
+@pytest.mark.parametrize(
+    ("variables", "connections"),
+    [
+        pytest.param({}, 16, id="workers are computed"),
+        pytest.param({"queue_workers_processes": 3}, 6, id="workers are set"),
+        pytest.param(
+            {"queue_workers_programs": [{"name": "all"}]}, 16, id="a row without a number shares what is computed"
+        ),
+        pytest.param(
+            {
+                "queue_workers_programs": [{"name": "one", "processes": 2}, {"name": "rest"}],
+                "queue_workers_processes": 3,
+            },
+            10,
+            id="rows with and without a number add up",
+        ),
+    ],
+)
+def test_the_connections_of_workers(variables: dict[str, Any], connections: int) -> None:
+    rows = connection_budget(fleet_of(), {"worker1": variables}).as_dict()["rows"]
+    assert [row["connections"] for row in rows if row["client"] == "queue workers"] == [connections]
+
+
+def test_a_native_setting_of_mysql_wins_over_ours() -> None:
+    hostvars = {"db2": {"mysql_settings": {"max_connections": 100}, "mysql_max_connections": 90}}
+    assert connection_budget(fleet_of(), hostvars).max_connections == 100
 
 
 @pytest.mark.parametrize("value", [0, "many", 2.5, True])
