@@ -59,7 +59,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.capacity import CapacityError
-from ..module_utils.capacity import connection_budget as budget_of
+from ..module_utils.connection_budget import connection_budget as budget_of
 
 
 def connection_budget(
@@ -67,7 +67,7 @@ def connection_budget(
     hostvars: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The budget as plain data; see ``module_utils/capacity.py``."""
+    """The budget as plain data; see ``module_utils/connection_budget.py``."""
     try:
         return budget_of(fleet, hostvars, settings).as_dict()
     except CapacityError as error:

@@ -141,7 +141,7 @@ def settings_from(given: Mapping[str, Any] | None) -> Settings:
             near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.6)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise CapacityError(f"capacity_settings: unknown key {key}{hint}; it holds {', '.join(known)}")
-        number = _number(value)
+        number = number_from(value)
         if number is None or number <= 0:
             raise CapacityError(f"capacity_settings: {key} must be a number above 0, not: {value!r}")
         if key.endswith("_percent") and number > 100:
@@ -155,7 +155,7 @@ def settings_from(given: Mapping[str, Any] | None) -> Settings:
     return replace(Settings(), **values)
 
 
-def _number(value: Any) -> float | None:
+def number_from(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -302,181 +302,3 @@ def _nginx_connections(host: Host, cost: Settings, processes: int) -> Figure:
         f"({share.why}) / {cost.nginx_connection_kb:g} kB per connection / {processes} processes = {fits}, "
         f"in steps of 256, from 512 to {cost.nginx_connections_limit}: {value}",
     )
-
-
-@dataclass(frozen=True)
-class BudgetRow:
-    """Clients of one kind that open the same number of connections on each of their hosts."""
-
-    client: str
-    hosts: tuple[str, ...]
-    per_host: int
-    why: str
-
-    @property
-    def connections(self) -> int:
-        return self.per_host * len(self.hosts)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "client": self.client,
-            "hosts": list(self.hosts),
-            "per_host": self.per_host,
-            "connections": self.connections,
-            "why": self.why,
-        }
-
-
-@dataclass(frozen=True)
-class Budget:
-    """All connections that may be open at once against what the smallest MySQL host allows."""
-
-    rows: tuple[BudgetRow, ...]
-    max_connections: int | None
-    tightest: str | None
-    unknown: tuple[str, ...]
-
-    @property
-    def total(self) -> int:
-        return sum(row.connections for row in self.rows)
-
-    @property
-    def why(self) -> str:
-        by_client: dict[str, int] = {}
-        for row in self.rows:
-            by_client[row.client] = by_client.get(row.client, 0) + row.connections
-        parts = " + ".join(f"{connections} {client}" for client, connections in by_client.items()) or "0"
-        text = f"{parts} = {self.total}"
-        if self.max_connections is not None:
-            text += f" of {self.max_connections} that {self.tightest} allows"
-        if self.unknown:
-            names = ", ".join(self.unknown[:10]) + (" and more" if len(self.unknown) > 10 else "")
-            text += f"; not counted, because their size is not in the inventory: {names}"
-        return text
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "rows": [row.as_dict() for row in self.rows],
-            "total": self.total,
-            "max_connections": self.max_connections,
-            "headroom": None if self.max_connections is None else self.max_connections - self.total,
-            "unknown": list(self.unknown),
-            "why": self.why,
-        }
-
-
-def connection_budget(
-    fleet: Mapping[str, Any],
-    hostvars: Mapping[str, Mapping[str, Any]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Budget:
-    """What every client of MySQL may open at once, against the smallest ``max_connections`` of its hosts.
-
-    ``fleet`` is the result of the ``fleet`` filter. A host's own ``php_fpm_max_children``, ``queue_workers_programs``,
-    ``queue_workers_processes``, ``mysql_max_connections``, ``mysql_settings.max_connections`` and ``capacity_settings`` in
-    ``hostvars`` win over what is computed. Draining and standby
-    hosts count, because they may come in; hosts that are down don't. Every MySQL host may become the primary, so the
-    smallest limit counts. With several clusters each must bear all clients.
-
-    Raises CapacityError when the total is above the limit.
-    """
-    given = hostvars or {}
-    cost = settings_from(settings)
-    rows: dict[tuple[str, int, str], list[str]] = {}
-    unknown: list[str] = []
-    sized: dict[tuple[Host, Settings], dict[str, Figure]] = {}
-
-    def variables(server: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = server["name"]
-        return given.get(name, {})
-
-    def figure(server: Mapping[str, Any], name: str) -> int | None:
-        own = variables(server).get("capacity_settings")
-        try:
-            machine = replace(host_from(server), name="")
-        except CapacityError:
-            unknown.append(str(server["name"]))
-            return None
-        key = (machine, settings_from(own) if own else cost)
-        if key not in sized:
-            sized[key] = size_host(*key)
-        return sized[key][name].value
-
-    def add(client: str, per_host: int, why: str, *hosts: str) -> None:
-        rows.setdefault((client, per_host, why), []).extend(hosts)
-
-    per_process = cost.connections_per_process
-    for server in _counted(fleet, "app_servers"):
-        children = _override(server, variables(server), "php_fpm_max_children") or figure(server, "php_fpm_children")
-        if children is not None:
-            add("PHP-FPM", children * per_process, f"{children} children x {per_process}", server["name"])
-    workers = _counted(fleet, "queue_workers")
-    for server in workers:
-        own = variables(server)
-        fixed, shared = _program_processes(own.get("queue_workers_programs"))
-        rest: int | None = 0
-        if shared:
-            rest = _override(server, own, "queue_workers_processes") or figure(server, "queue_worker_processes")
-        if rest is not None:
-            processes = fixed + rest
-            add("queue workers", processes * per_process, f"{processes} processes x {per_process}", server["name"])
-    if workers:
-        processes = cost.scheduler_processes
-        add("scheduler", processes * per_process, f"{processes} processes x {per_process}", "one worker host")
-
-    clusters = list(fleet["mysql_clusters"].values())  # Ansible's lazy dictionaries give an iterator, good for one loop
-    if clusters:
-        replicas = max(len(cluster["replicas"]) for cluster in clusters)
-        if replicas:
-            per_replica = cost.replica_connections
-            add("replicas", per_replica * replicas, f"{replicas} replicas x {per_replica}", "the primary")
-        add("health service", cost.health_connections, "its own connections", "the primary")
-        add("administrators", cost.admin_connections, "kept free for them", "the primary")
-
-    limits: list[tuple[int, str]] = []
-    for server in (server for cluster in clusters for server in cluster["hosts"]):
-        found = _mysql_limit(server, variables(server)) or figure(server, "mysql_max_connections")
-        if found is not None:
-            limits.append((found, str(server["name"])))
-    limit, tightest = min(limits) if limits else (None, None)
-    budget = Budget(
-        rows=tuple(BudgetRow(client, tuple(hosts), per_host, why) for (client, per_host, why), hosts in rows.items()),
-        max_connections=limit,
-        tightest=tightest,
-        unknown=tuple(sorted(set(unknown))),
-    )
-    if limit is not None and budget.total > limit:
-        raise CapacityError(
-            f"the fleet may open {budget.total} connections to MySQL, but {tightest} allows {limit} "
-            f"(max_connections): {budget.why}; give the MySQL hosts more memory, raise mysql_max_connections, "
-            "or lower php_fpm_max_children or queue_workers_processes"
-        )
-    return budget
-
-
-def _counted(fleet: Mapping[str, Any], tier: str) -> list[Mapping[str, Any]]:
-    return [server for server in fleet[tier] if server["state"] != "down"]
-
-
-def _override(server: Mapping[str, Any], variables: Mapping[str, Any], key: str) -> int | None:
-    value = variables.get(key)
-    if value is None:
-        return None
-    number = _number(value)
-    if number is None or number < 1 or number != int(number):
-        raise CapacityError(f"host {server['name']}: {key} must be a whole number above 0, not: {value!r}")
-    return int(number)
-
-
-def _mysql_limit(server: Mapping[str, Any], variables: Mapping[str, Any]) -> int | None:
-    settings = variables.get("mysql_settings")
-    native = _override(server, settings, "max_connections") if isinstance(settings, Mapping) else None
-    return native or _override(server, variables, "mysql_max_connections")
-
-
-def _program_processes(programs: Any) -> tuple[int, bool]:
-    """The processes that rows of ``queue_workers_programs`` fix, and whether there are rows that share the rest."""
-    if not isinstance(programs, Sequence) or isinstance(programs, str) or not programs:
-        return 0, True
-    numbers = [_number(row.get("processes")) if isinstance(row, Mapping) else None for row in programs]
-    return sum(int(number) for number in numbers if number is not None), None in numbers

@@ -28,7 +28,8 @@ from ansible.vars.manager import VariableManager
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from plugins.module_utils.capacity import connection_budget, host_from, size_host
+from plugins.module_utils.capacity import host_from, size_host
+from plugins.module_utils.connection_budget import connection_budget
 from plugins.module_utils.fleet import build_fleet
 from plugins.module_utils.nginx_upstream import render_upstream
 
