@@ -1,0 +1,136 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mysql_state
+short_description: What a MySQL server is, as data
+version_added: "0.1.0"
+description:
+  - Asks the server on this host, as C(root) over its socket, what it is - writable or not, whose replica, which transactions,
+    which users with which rights, and which settings run otherwise than wanted.
+  - Changes nothing. A host without MySQL is an answer too.
+author: graphic_school.scaling contributors (@graphic_school)
+options:
+  socket:
+    description: The server's socket.
+    type: path
+    default: /run/mysqld/mysqld.sock
+  users:
+    description: Users of interest. Whether a password is the wanted one is told; the stored hash is not.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      host: {description: Host part of the account., type: str, default: "%"}
+      password: {description: The wanted password., type: str}
+      plugin: {description: The wanted authentication., type: str, default: caching_sha2_password}
+      privileges: {description: The wanted privileges., type: dict}
+      tls: {description: The wanted requirement., type: str, default: none}
+  settings_file:
+    description: The host's own C(my.cnf); its options are compared with what the server runs with.
+    type: path
+    default: /etc/mysql/my.cnf
+  replication_user:
+    description: User that replicas log in as.
+    type: str
+    default: replication
+  replication_password:
+    description: Its password, to tell whether the replica uses it.
+    type: str
+  tls_ca: {description: Path of the authority that replicas trust., type: path}
+  tls_certificate: {description: Path of the certificate that replicas show., type: path}
+  tls_key: {description: Path of its key., type: path}
+attributes:
+  check_mode:
+    description: Reads only, so it does the same in check mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: replicate | Ask every server what it is
+  graphic_school.scaling.mysql_state:
+    users: "{{ mysql_users }}"
+  register: observed
+"""
+
+RETURN = r"""
+server:
+  description:
+    - C(installed) and C(answers); with both, among others C(uuid), C(read_only), C(super_read_only), C(gtid_executed), C(channel),
+      C(semi_sync_source), C(semi_sync_replicas), C(databases), C(users), C(settings_online) and C(settings_restart).
+    - Without an answer, C(why).
+  returned: always
+  type: dict
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.mysql_client import Replication, read_server
+from ..module_utils.mysql_settings import parse_my_cnf
+
+try:
+    import pymysql
+except ImportError:
+    pymysql = None
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "users": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "host": {"type": "str", "default": "%"},
+                    "password": {"type": "str", "no_log": True},
+                    "plugin": {"type": "str", "default": "caching_sha2_password"},
+                    "privileges": {"type": "dict"},
+                    "tls": {"type": "str", "default": "none"},
+                },
+            },
+            "settings_file": {"type": "path", "default": "/etc/mysql/my.cnf"},
+            "replication_user": {"type": "str", "default": "replication"},
+            "replication_password": {"type": "str", "no_log": True},
+            "tls_ca": {"type": "path"},
+            "tls_certificate": {"type": "path"},
+            "tls_key": {"type": "path", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    file = Path(options["settings_file"])
+    settings = parse_my_cnf(file.read_text(encoding="utf-8")) if file.exists() else {}
+    data = Path(str(settings.get("datadir") or "/var/lib/mysql"))
+    if pymysql is None or not (data / "mysql.ibd").exists():
+        module.exit_json(changed=False, server={"installed": False, "answers": False, "why": "there is no MySQL yet"})
+    replication = Replication(
+        options["replication_user"],
+        options["replication_password"] or "",
+        options["tls_ca"] or "",
+        options["tls_certificate"] or "",
+        options["tls_key"] or "",
+    )
+    try:
+        connection = pymysql.connect(
+            unix_socket=options["socket"], user="root", autocommit=True, connect_timeout=10, read_timeout=30
+        )
+        try:
+            server = read_server(connection, options["users"], settings, replication)
+        finally:
+            connection.close()
+    except pymysql.Error as error:
+        server = {"installed": True, "answers": False, "why": str(error)}
+    module.exit_json(changed=False, server=server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+#!/usr/bin/python3
+# Written by Ansible (role graphic_school.scaling.mysql).
+"""Tells load balancers what this MySQL server is good for.
+
+GET /primary            200 when it takes writes
+GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, so that HAProxy
+                        (http-check disable-on-404) lets running queries end there; 503 when it is dead
+GET /alive              200 when it answers
+
+Every other answer is 503. The body is JSON. One thread asks the server again and again over one connection; requests are answered from
+its last look, in no time and at no cost to the server. A look that is too old means that the server hangs, and counts as dead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+POLL_SECONDS = 0.2
+STALE_SECONDS = 0.8
+DEFAULT_MAX_LAG = 5.0
+
+# Ages are computed by the server: how long ago the primary committed the transaction that is being applied, and the one queued last.
+# A timestamp of zero means that there is none.
+QUERY = """
+SELECT @@server_uuid AS uuid, @@read_only AS read_only, @@rpl_semi_sync_source_enabled AS semi_sync,
+  (SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Rpl_semi_sync_source_clients') AS clients,
+  (SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Rpl_semi_sync_source_yes_tx') AS acknowledged,
+  @@rpl_semi_sync_source_wait_for_replica_count AS needed,
+  c.host AS source, s.source_uuid, s.service_state AS receiver, a.service_state AS applier,
+  GTID_SUBSET(s.received_transaction_set, @@global.gtid_executed) AS all_applied,
+  (SELECT MAX(TIMESTAMPDIFF(MICROSECOND, applying_transaction_original_commit_timestamp, NOW(6)))
+     FROM performance_schema.replication_applier_status_by_worker
+    WHERE channel_name = '' AND applying_transaction <> '') AS applying_age,
+  IF(s.last_queued_transaction <> '',
+     TIMESTAMPDIFF(MICROSECOND, s.last_queued_transaction_original_commit_timestamp, NOW(6)), NULL) AS queued_age
+FROM (SELECT 1) AS one
+LEFT JOIN performance_schema.replication_connection_configuration c ON c.channel_name = '' AND c.host <> ''
+LEFT JOIN performance_schema.replication_connection_status s ON s.channel_name = c.channel_name
+LEFT JOIN performance_schema.replication_applier_status a ON a.channel_name = c.channel_name
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the server was at a moment. ``lag`` is in seconds; None when it replicates nothing or nobody can tell."""
+
+    uuid: str
+    writable: bool
+    confirmed: bool
+    source: str | None = None
+    source_uuid: str | None = None
+    replicating: bool = False
+    lag: float | None = None
+
+
+def look_from(row: dict[str, Any]) -> Look:
+    """Return what the row of QUERY says."""
+    replicating = row["receiver"] == "ON" and row["applier"] == "ON"
+    return Look(
+        uuid=str(row["uuid"]),
+        writable=not int(row["read_only"]),
+        confirmed=confirmed(
+            bool(int(row["semi_sync"])), int(row["clients"] or 0), int(row["needed"] or 1), int(row["acknowledged"] or 0)
+        ),
+        source=row["source"],
+        source_uuid=row["source_uuid"],
+        replicating=replicating,
+        lag=lag_seconds(bool(row["all_applied"]), row["applying_age"], row["queued_age"]) if replicating else None,
+    )
+
+
+def confirmed(semi_sync: bool, clients: int, needed: int, acknowledged: int) -> bool:
+    """Return whether replicas stand behind a primary: they are attached, or were since it started.
+
+    A former primary that comes back from the dead is writable, and would take connections whose writes then wait for ever: its
+    replicas follow another one by now.
+    """
+    return not semi_sync or clients >= needed or acknowledged > 0
+
+
+def lag_seconds(all_applied: bool, applying_age: int | None, queued_age: int | None) -> float:
+    """Return how far behind its source a connected replica is. Ages in microseconds since the primary's commit.
+
+    With everything received applied it is not behind, however long ago the last write was. Otherwise it is as far behind as the oldest
+    transaction being applied, or, between two, at least as the one queued last.
+    """
+    if all_applied:
+        return 0.0
+    return max(applying_age or 0, queued_age or 0, 0) / 1e6
+
+
+def answer(path: str, query: dict[str, list[str]], look: Look | None) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body for a request; ``look`` is None while the server does not answer."""
+    if path not in ("/primary", "/replica", "/alive"):
+        return 503, {"state": "unknown path", "paths": ["/primary", "/replica?max_lag=N", "/alive"]}
+    if look is None:
+        return 503, {"state": "dead"}
+    body = asdict(look)
+    if path == "/alive":
+        return 200, {"state": "alive", **body}
+    if path == "/primary":
+        if look.writable and look.confirmed:
+            return 200, {"state": "primary", **body}
+        return 503, {"state": "unconfirmed" if look.writable else "not primary", **body}
+    try:
+        limit = float(query.get("max_lag", [str(DEFAULT_MAX_LAG)])[0])
+    except ValueError:
+        return 503, {"state": "max_lag is not a number"}
+    if look.writable or look.source is None:
+        return 404, {"state": "not a replica", **body}
+    if look.lag is None:
+        return 404, {"state": "not replicating", **body}
+    return (200, {"state": "replica", **body}) if look.lag <= limit else (404, {"state": "behind", **body})
+
+
+class Watcher(threading.Thread):
+    """Asks the server every POLL_SECONDS and keeps the last answer."""
+
+    def __init__(self, socket: str) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket
+        self.last: tuple[float, Look] | None = None
+
+    def look(self) -> Look | None:
+        last = self.last
+        return last[1] if last and time.monotonic() - last[0] <= STALE_SECONDS else None
+
+    def run(self) -> None:
+        import pymysql  # noqa: PLC0415 - the tests of the functions above need no MySQL library
+        from pymysql.cursors import DictCursor  # noqa: PLC0415
+
+        connection = None
+        while True:
+            started = time.monotonic()
+            try:
+                if connection is None:
+                    connection = pymysql.connect(
+                        unix_socket=self.socket,
+                        user="mysql_health",
+                        autocommit=True,
+                        cursorclass=DictCursor,
+                        connect_timeout=5,
+                        read_timeout=5,
+                    )
+                with connection.cursor() as cursor:
+                    cursor.execute(QUERY)
+                    # The moment of asking counts: a server that took long to answer is as old as the question.
+                    self.last = (started, look_from(cursor.fetchone()))
+            except (pymysql.Error, OSError):
+                self.last = None
+                if connection is not None:
+                    connection._force_close()
+                    connection = None
+            time.sleep(max(0.05, POLL_SECONDS - (time.monotonic() - started)))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    watcher: Watcher
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        status, body = answer(url.path, parse_qs(url.query), self.watcher.look())
+        payload = json.dumps(body).encode() + b"\n"
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(payload)
+
+    do_HEAD = do_GET
+    do_OPTIONS = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Several checks a second are nothing for a log."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--address", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=9200)
+    parser.add_argument("--socket", default="/run/mysqld/mysqld.sock")
+    options = parser.parse_args()
+    Handler.watcher = Watcher(options.socket)
+    Handler.watcher.start()
+    Server((options.address, options.port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
