@@ -27,7 +27,7 @@ options:
 
 EXAMPLES = """
 # redis://192.0.2.41:6379,redis://192.0.2.42:6379
-seeds: "{{ [{'host': '192.0.2.41', 'port': 6379}, {'host': '192.0.2.42', 'port': 6379}] | graphic_school.scaling.endpoint_urls('redis') | join(',') }}"
+seeds: "{{ fleet.redis_cluster | graphic_school.scaling.endpoints([6379]) | graphic_school.scaling.endpoint_urls('redis') | join(',') }}"
 """
 
 RETURN = """

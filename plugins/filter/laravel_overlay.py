@@ -22,7 +22,12 @@ options:
     suboptions:
       server: {description: Name of the host., type: str, required: true}
       database: {description: "Rows C(write) and C(read) of host and port, and the name of the C(connection).", type: dict, required: true}
-      redis: {description: "Lists C(durable) and C(cache) of rows of host and port; C(username) and C(password). Empty lists leave Redis as it is.", type: dict, required: true}
+      redis:
+        description:
+          - Lists C(durable) and C(cache) of rows of host and port; C(username) and C(password).
+          - Empty lists leave Redis as the application has it.
+        type: dict
+        required: true
       queue_retry_seconds: {description: Seconds after which an unfinished job is given to another worker., type: int, required: true}
       extra: {description: Further values by dotted key., type: dict}
 """

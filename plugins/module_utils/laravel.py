@@ -55,7 +55,8 @@ def endpoints(servers: Iterable[Mapping[str, Any]], ports: Sequence[int]) -> lis
 
 def endpoint_urls(rows: Iterable[Mapping[str, Any]], scheme: str) -> list[str]:
     """Return C(rows) of host and port as URLs; IPv6 addresses get their brackets."""
-    return [f"{scheme}://[{row['host']}]:{row['port']}" if ":" in str(row["host"]) else f"{scheme}://{row['host']}:{row['port']}" for row in rows]
+    hosts = [(f"[{row['host']}]" if ":" in str(row["host"]) else str(row["host"]), row["port"]) for row in rows]
+    return [f"{scheme}://{host}:{port}" for host, port in hosts]
 
 
 def overlay(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -258,11 +258,11 @@ def failing_parts(body: str) -> list[str]:
             data = data[wrapper]
             break
     found = []
-    for name, state in data.items():
-        reason = ""
-        if isinstance(state, dict):
-            reason = str(state.get("message") or state.get("error") or state.get("reason") or "")
-            state = state.get("status", state.get("state", state.get("ok", state.get("healthy", True))))
+    for name, value in data.items():
+        state, reason = value, ""
+        if isinstance(value, dict):
+            reason = str(value.get("message") or value.get("error") or value.get("reason") or "")
+            state = value.get("status", value.get("state", value.get("ok", value.get("healthy", True))))
         if name in {"status", "ok", "healthy"} and len(data) > 1:
             continue
         if state is False or (isinstance(state, str) and state.lower() in ILL):

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from .release import (
     BuildStep,
@@ -69,8 +68,8 @@ def execute(command: Sequence[str], directory: Path | None = None, environment: 
     merged = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **(environment or {})}
     try:
         done = subprocess.run(
-            list(command), cwd=directory, env=merged, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, errors="replace", check=False,
+            list(command), cwd=directory, env=merged, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", check=False,
         )
     except FileNotFoundError as error:
         raise ReleaseError(f"{command[0]} is not installed on the control node; install it, or use another app_source.type") from error
@@ -139,7 +138,7 @@ def pack(root: Path, exclude: Sequence[str], target: Path) -> int:
     return len(entries)
 
 
-def _write_tar(root: Path, entries: Sequence[Entry], stream: IO[bytes]) -> None:
+def _write_tar(root: Path, entries: Sequence[Entry], stream: gzip.GzipFile) -> None:
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for entry in entries:
             member = tarfile.TarInfo(entry.path)
@@ -309,7 +308,8 @@ class Builder:
             return commit
         self._fetch(source, mirror)
         try:
-            return execute(["git", "--git-dir", os.fspath(mirror), "rev-parse", "--verify", "--quiet", f"{commit or source.ref}^{{commit}}"]).strip()
+            wanted = f"{commit or source.ref}^{{commit}}"
+            return execute(["git", "--git-dir", os.fspath(mirror), "rev-parse", "--verify", "--quiet", wanted]).strip()
         except ReleaseError as error:
             raise ReleaseError(f"app_source.ref: {source.location} has no branch, tag or commit {source.ref}") from error
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Protocol
 
 from .fastcgi import Answer, FastcgiError, ask
-from .release import Actual, ReleaseError, check_id, explain, expired, opcache_needs_room, opcache_state, signature
+from .release import Actual, ReleaseError, check_id, expired, explain, opcache_needs_room, opcache_state, signature
 
 # What `php artisan migrate --isolated=75` ends with when another host holds the lock (EX_TEMPFAIL of sysexits.h).
 LOCKED = 75
+# Seconds that a migration waits for another host's.
+MIGRATION_PATIENCE = 300
 STORAGE = ("app/public", "framework/cache/data", "framework/sessions", "framework/testing", "framework/views", "logs")
 MARKER, RELOAD_MARKER = ".verified", ".reload-before-use"
 
@@ -80,14 +82,10 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def configuration_signature(layout: Layout, program: Path, values: Path, warm: Sequence[str]) -> str:
-    """Return the signature of all that a release's configuration cache is made from."""
-    return signature(read_text(layout.shared / ".env"), read_text(values), read_text(program), *warm)
-
-
 def look(layout: Layout) -> Actual:
     """Return what the host has, releases in the order in which they arrived."""
-    folders = [path for path in layout.releases.iterdir() if path.is_dir() and not path.name.startswith(".")] if layout.releases.is_dir() else []
+    found = layout.releases.iterdir() if layout.releases.is_dir() else ()
+    folders = [path for path in found if path.is_dir() and not path.name.startswith(".")]
     folders.sort(key=lambda path: (path.stat().st_mtime, path.name))
     current = os.path.basename(os.readlink(layout.current)) if layout.current.is_symlink() else ""
     if current not in {path.name for path in folders}:
@@ -147,45 +145,59 @@ def make_storage(layout: Layout) -> bool:
     return made
 
 
-def configure(layout: Layout, release: str, program: Path, values: Path, warm: Sequence[str], run: Run) -> None:
-    """Build the release's configuration cache and the caches that C(warm) (artisan commands) make.
+@dataclass(frozen=True)
+class Recipe:
+    """What a release's caches are made with: a PHP program, the values it lays over, and further artisan commands."""
+
+    program: Path
+    values: Path
+    warm: tuple[str, ...] = ()
+
+
+def configuration_signature(layout: Layout, recipe: Recipe) -> str:
+    """Return the signature of all that a release's configuration cache is made from."""
+    return signature(read_text(layout.shared / ".env"), read_text(recipe.values), read_text(recipe.program), *recipe.warm)
+
+
+def configure(layout: Layout, release: str, recipe: Recipe, run: Run) -> None:
+    """Build the release's configuration cache and the caches that the recipe's artisan commands make.
 
     Raises ReleaseError with what PHP said; the cache in use then stays as it was.
     """
     folder = layout.release(release)
     cached = folder / "bootstrap" / "cache" / "config.php"
     used = cached.exists()
-    code, output, errors = run(
-        [layout.php, "-d", "opcache.enable_cli=0", str(program), str(folder), str(values), str(cached)], user=layout.user, directory=str(folder)
-    )
+    command = [layout.php, "-d", "opcache.enable_cli=0", str(recipe.program), str(folder), str(recipe.values), str(cached)]
+    code, output, errors = run(command, user=layout.user, directory=str(folder))
     if code:
         raise ReleaseError(f"the configuration of release {release} could not be built: {(errors or output).strip()[-1500:]}")
     if used:
         (folder / RELOAD_MARKER).touch()
-    for command in warm:
-        artisan(layout, release, command, run)
+    for warm in recipe.warm:
+        artisan(layout, release, warm, run)
 
 
 def artisan(layout: Layout, release: str, command: str, run: Run) -> tuple[int, str]:
     """Run an artisan command of a release as the application's user. Returns its exit code (0 or LOCKED) and output."""
     folder = layout.release(release)
-    code, output, errors = run([layout.php, "artisan", *shlex.split(command), "--no-interaction", "--no-ansi"], user=layout.user, directory=str(folder))
+    arguments = [layout.php, "artisan", *shlex.split(command), "--no-interaction", "--no-ansi"]
+    code, output, errors = run(arguments, user=layout.user, directory=str(folder))
     if code not in (0, LOCKED):
         raise ReleaseError(f"php artisan {command} of release {release} ended with {code}: {(output + errors).strip()[-1500:]}")
     return code, output
 
 
-def migrate(layout: Layout, release: str, commands: Sequence[str], run: Run, clock: Clock, patience: int = 300) -> bool:
+def migrate(layout: Layout, release: str, commands: Sequence[str], run: Run, clock: Clock) -> bool:
     """Run the migrations of a release; waits while another host does. Returns whether any of them changed the database."""
     changed = False
-    deadline = clock.monotonic() + patience
+    deadline = clock.monotonic() + MIGRATION_PATIENCE
     for command in commands:
         code, output = artisan(layout, release, command, run)
         while code == LOCKED:
             if clock.monotonic() > deadline:
                 raise ReleaseError(
-                    f"php artisan {command}: another host has been migrating for {patience} s; if none is, an interrupted run left"
-                    " its lock behind in the cache: it expires after an hour, or run cache:clear"
+                    f"php artisan {command}: another host has been migrating for {MIGRATION_PATIENCE} s; if none is, an interrupted"
+                    " run left its lock behind in the cache: it expires after an hour, or run cache:clear"
                 )
             clock.sleep(2)
             code, output = artisan(layout, release, command, run)
@@ -202,6 +214,37 @@ def point_current(layout: Layout, release: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(f"releases/{release}")
     fresh.rename(layout.current)
+
+
+def children_of(parent: int, proc: Path = Path("/proc")) -> frozenset[int]:
+    """Return the process ids of the children of C(parent)."""
+    found = set()
+    for status in proc.glob("[0-9]*/stat"):
+        try:
+            # The name in parentheses may hold anything; the parent is the second field after it (proc_pid_stat(5)).
+            fields = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if len(fields) > 1 and int(fields[1]) == parent:
+            found.add(int(status.parent.name))
+    return frozenset(found)
+
+
+def reload_unit(unit: str, run: Run, clock: Clock, patience: int = 150, proc: Path = Path("/proc")) -> None:
+    """Reload a systemd unit and wait until the processes it had are gone: they would answer with what they loaded before.
+
+    PHP-FPM's old processes end with their last request, at the latest after its process_control_timeout.
+    """
+    _, output, _ = run(["/usr/bin/systemctl", "show", "--property", "MainPID", "--value", unit])
+    before = children_of(int(output.strip() or 0), proc) if output.strip() not in ("", "0") else frozenset()
+    code, output, errors = run(["/usr/bin/systemctl", "reload", unit])
+    if code:
+        raise ReleaseError(f"{unit} could not be reloaded: {(output + errors).strip()}")
+    deadline = clock.monotonic() + patience
+    while any((proc / str(child)).exists() for child in before):
+        if clock.monotonic() >= deadline:
+            raise ReleaseError(f"{unit} still has processes from before its reload after {patience} s; see its log")
+        clock.sleep(0.05)
 
 
 def prune(layout: Layout, keep: int, needed: Iterable[str]) -> list[str]:

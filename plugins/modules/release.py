@@ -180,6 +180,7 @@ from ..module_utils.release_host import (
     Check,
     Layout,
     Probe,
+    Recipe,
     configuration_signature,
     configure,
     look,
@@ -188,6 +189,7 @@ from ..module_utils.release_host import (
     migrate,
     point_current,
     prune,
+    reload_unit,
     unpack,
 )
 
@@ -235,11 +237,11 @@ class Host:
         self.given = parameters
         self.layout = Layout(Path(parameters["root"]), parameters["user"], parameters["php"])
         self.release: str = parameters["release"]
-        self.program, self.values = Path(parameters["config_program"]), Path(parameters["values"])
+        self.recipe = Recipe(Path(parameters["config_program"]), Path(parameters["values"]), tuple(parameters["warm_commands"]))
         self.checks = [Check(row["path"], row["status"]) for row in parameters["checks"]]
         self.probe = Probe(parameters["domain"], parameters["server"], time)
         self.actual: Actual = look(self.layout)
-        self.signature = configuration_signature(self.layout, self.program, self.values, parameters["warm_commands"])
+        self.signature = configuration_signature(self.layout, self.recipe)
         self.plan: Plan = plan(Desired(self.release, self.signature), self.actual)
 
     def prepare(self) -> list[str]:
@@ -250,7 +252,7 @@ class Host:
             unpack(self.layout, self.release, Path(self.given["archive"]))
             steps.append("unpack")
         if self.plan.configure:
-            configure(self.layout, self.release, self.program, self.values, self.given["warm_commands"], run_as)
+            configure(self.layout, self.release, self.recipe, run_as)
             steps.append("configure")
         return steps
 
@@ -259,9 +261,7 @@ class Host:
 
     def reload(self) -> None:
         for unit in self.given["reload"]:
-            code, output, errors = run_as(["/usr/bin/systemctl", "reload", unit])
-            if code:
-                raise ReleaseError(f"{unit} could not be reloaded: {(output + errors).strip()}")
+            reload_unit(unit, run_as, time)
 
     def activate(self) -> list[str]:
         steps = []

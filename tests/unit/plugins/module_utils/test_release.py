@@ -45,14 +45,26 @@ ENTRIES = [Entry("artisan", "file", "1", True), Entry("app/User.php", "file", "2
 @pytest.mark.parametrize(
     ("given_source", "sentence"),
     [
-        pytest.param({"type": "svn", "location": "x"}, "app_source.type must be one of folder, archive, git, not: svn", id="an unknown type"),
+        pytest.param(
+            {"type": "svn", "location": "x"}, "app_source.type must be one of folder, archive, git, not: svn",
+            id="an unknown type",
+        ),
         pytest.param({"location": "x"}, "app_source.type must be one of folder, archive, git, not: nothing", id="no type"),
         pytest.param({"type": "git"}, "app_source.location is empty; name the git that holds the application", id="no location"),
         pytest.param({"type": "git", "location": "x", "branch": "y"}, "app_source has the unknown key branch;", id="an unknown key"),
-        pytest.param({"type": "git", "location": "--upload-pack=sh"}, "app_source.location must not start with a dash", id="an option as location"),
+        pytest.param(
+            {"type": "git", "location": "--upload-pack=sh"}, "app_source.location must not start with a dash",
+            id="an option as location",
+        ),
         pytest.param({"type": "git", "location": "x", "ref": "-x"}, "app_source.ref must not start with a dash", id="an option as ref"),
-        pytest.param({"type": "folder", "location": "x", "subdirectory": "../y"}, "app_source.subdirectory must be a path below", id="a way out"),
-        pytest.param({"type": "folder", "location": "x", "subdirectory": "/y"}, "app_source.subdirectory must be a path below", id="an absolute folder"),
+        pytest.param(
+            {"type": "folder", "location": "x", "subdirectory": "../y"}, "app_source.subdirectory must be a path below",
+            id="a way out",
+        ),
+        pytest.param(
+            {"type": "folder", "location": "x", "subdirectory": "/y"}, "app_source.subdirectory must be a path below",
+            id="an absolute folder",
+        ),
     ],
 )
 def test_a_bad_source_is_refused_by_name(given_source: dict[str, Any], sentence: str) -> None:
@@ -196,7 +208,10 @@ def test_the_oldest_releases_go() -> None:
 @pytest.mark.parametrize(
     ("body", "parts"),
     [
-        pytest.param({"status": "failing", "database": {"state": "failing", "message": "gone"}, "cache": {"state": "ok"}}, ["database: gone"], id="state"),
+        pytest.param(
+            {"status": "failing", "database": {"state": "failing", "message": "gone"}, "cache": {"state": "ok"}}, ["database: gone"],
+            id="state",
+        ),
         pytest.param({"checks": {"cache": "fail", "queue": "ok"}}, ["cache: fail"], id="words"),
         pytest.param({"cache": {"ok": False, "error": "refused"}, "ok": False}, ["cache: refused"], id="booleans"),
         pytest.param({"cache": {"ok": False}}, ["cache: not ok"], id="no reason"),

@@ -227,7 +227,7 @@ def test_a_failed_build_step_shows_its_output_and_leaves_nothing(builder: Builde
 def test_a_source_that_needs_composer_is_told_so(builder: Builder, folder: Path) -> None:
     shutil.rmtree(folder / "vendor")
     it = wish("folder", folder)
-    with pytest.raises(ReleaseError, match="has no vendor/autoload.php; add a build step such as: composer install"):
+    with pytest.raises(ReleaseError, match=r"has no vendor/autoload\.php; add a build step such as: composer install"):
         builder.build(it, builder.find(it))
 
 
