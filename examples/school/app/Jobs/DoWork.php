@@ -33,6 +33,9 @@ class DoWork implements ShouldQueue
         $this->work($item->seconds);
 
         if ($item->fail) {
+            // Queued again until its last try is used up: then failed() has the last word.
+            $this->write(['state' => 'queued']);
+
             throw new RuntimeException("Job {$item->id} was asked to fail.");
         }
 
