@@ -27,27 +27,32 @@ def installed_by_us_file() -> Path:
 def missing_packages(wanted: Iterable[str] = HOST_PACKAGES) -> list[str]:
     """Those that dpkg does not have installed."""
     names = list(wanted)
-    answer = run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names], check=False).stdout
+    answer = run(
+        ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names], check=False
+    ).stdout
     present = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
     return [name for name in names if name not in present]
 
 
-def ensure_packages() -> list[str]:
-    """Install what is missing (nothing else is touched) and record it; what was installed."""
+def ensure_packages() -> None:
+    """Install what the lab needs and this machine lacks."""
     missing = missing_packages([*HOST_PACKAGES, *_venv_package()])
-    if not missing:
-        return []
-    detail(f"apt-get install {' '.join(missing)}")
+    if missing:
+        install(missing)
+
+
+def install(names: Iterable[str]) -> None:
+    """Install packages and record what came with them, so that `make demo-down` can say how to remove them."""
+    detail(f"apt-get install {' '.join(names)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     log = settings.LOGS / "apt.log"
     run(["apt-get", "update"], log=log, env=env)
     before = _installed()
-    run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], log=log, env=env)
+    run(["apt-get", "install", "--yes", "--no-install-recommends", *names], log=log, env=env)
     record = installed_by_us_file()
     known = set(record.read_text("utf-8").split()) if record.exists() else set()
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text("\n".join(sorted(known | (_installed() - before))) + "\n", "utf-8")
-    return missing
 
 
 def _installed() -> set[str]:

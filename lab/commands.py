@@ -3,78 +3,214 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import bootstrap, credentials, fleet, images, inventory, machine, podman, settings
+from . import (
+    bench,
+    bootstrap,
+    checks,
+    credentials,
+    fleet,
+    images,
+    inventory,
+    machine,
+    outside,
+    podman,
+    settings,
+    site,
+    summary,
+)
 from .inventory import Host
 from .shell import LabError, Progress, detail, say
+from .teardown import down as tear_down
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; 0 when it worked, 1 with a sentence on stderr when it did not."""
-    parser = argparse.ArgumentParser(prog="lab", description="The demo fleet of inventories/lab on this machine.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="make the containers match the inventory").set_defaults(run=up)
-    commands.add_parser("status", help="print the fleet as a table").set_defaults(run=status)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        options.run(options)
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted: the same command continues from here.\n")
         return 130
+    return 0
 
 
-def up(options: argparse.Namespace) -> None:
-    """Everything up to running, reachable hosts."""
-    bring_up(Progress())
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="The demo fleet of inventories/lab.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=(run.__doc__ or "").splitlines()[0])
+        made.set_defaults(run=run)
+        return made
+
+    demo_parser = command("demo", demo)
+    demo_parser.add_argument("--plain", action="store_true", help="without mitogen")
+    for name, run in (("up", up), ("prune", prune)):
+        command(name, run).add_argument(
+            "--inventory", "-i", type=Path, action="append", default=[], metavar="FILE",
+            help="a further inventory, laid over inventories/lab",
+        )  # fmt: skip
+    command("status", status).add_argument("--json", action="store_true")
+    command("down", down).add_argument("--keep-images", action="store_true")
+    for name, test in (
+        ("check", checks.check),
+        ("sanity", checks.sanity),
+        ("proof", checks.proof),
+        ("bench", bench.bench),
+    ):
+        command(name, test).set_defaults(run=lambda _options, test=test: test())
+    command("venv", venv).add_argument("kind", choices=sorted(bootstrap.REQUIREMENTS))
+    return parser
 
 
-def bring_up(progress: Progress) -> tuple[dict[str, object], list[Host]]:
-    """Machine check, packages, environment, images, containers; the inventory and its hosts."""
+@dataclass(frozen=True)
+class Made:
+    """A fleet of running hosts."""
+
+    venv: Path
+    listing: dict[str, Any]
+    hosts: list[Host]
+    changes: int
+
+
+def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
+    """Machine check, packages, environment, images, containers."""
     with progress.stage("machine", "can the lab live here?"):
-        become_root()
         reasons = machine.refusals(machine.probe())
         if reasons:
             raise LabError("\n".join(reasons))
+        become_root()
     with progress.stage("packages", "Podman and what the images are made with"):
         bootstrap.ensure_packages()
     with progress.stage("venv", "Ansible in a virtual environment"):
-        venv, _ = bootstrap.ensure_venv("run")
-    credentials.write()
-    mirror = images.host_mirror()
-    credentials.write_generated({"lab_debian_mirror": mirror.archive})
-    listing = inventory.read(venv)
-    hosts = inventory.hosts(listing)
+        venv_path, _ = bootstrap.ensure_venv("run")
     with progress.stage("images", "a Debian system for every tier"):
-        wanted = images.recipes({host.tier: {} for host in hosts}, mirror)
-        images.build_missing(wanted)
+        credentials.write()
+        mirror = images.host_mirror()
+        credentials.write_generated({"lab_debian_mirror": mirror.archive})
+        listing = inventory.read(venv_path, extra)
+        hosts = inventory.hosts(listing)
+        wanted = images.recipes(inventory.packages(listing, hosts, venv_path), mirror)
+        tags = {tier: recipe.name for tier, recipe in wanted.items()}
+        todo = fleet.plan(hosts, podman.containers(), tags, checkout=str(settings.ROOT), cpus_here=os.cpu_count() or 1)
+        if todo.refusals:
+            raise LabError("\n".join(todo.refusals))
+        images.build_missing({tier: wanted[tier] for tier in {host.tier for host in todo.create}})
     with progress.stage("fleet", f"{len(hosts)} hosts"):
         if not podman.start_lxcfs():
             detail("lxcfs does not run: hosts will see this machine's memory and CPUs instead of their own")
-        tags = {tier: recipe.name for tier, recipe in wanted.items()}
-        todo = fleet.plan(
-            hosts, podman.containers(), tags, checkout=str(settings.ROOT), cpus_here=os.cpu_count() or 1
-        )
         fleet.apply(todo, hosts, tags)
-    return listing, hosts
+        images.forget_old(set(tags.values()))
+        if todo.outdated:
+            detail(f"made from an older image (fine; `make demo-down` starts afresh): {', '.join(todo.outdated)}")
+        if todo.orphans:
+            detail(f"no longer in the inventory (`make demo-prune` removes them): {', '.join(todo.orphans)}")
+    return Made(venv_path, listing, hosts, todo.changes)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Everything: an empty machine becomes a fleet that serves, checked from outside."""
+    progress = Progress()
+    before = summary.read()
+    made = bring_up(progress)
+    with progress.stage("site", "playbooks/site.yml"):
+        result = site.play(
+            made.venv, "playbooks/site.yml", log=settings.LOGS / "site.log", accelerate=not options.plain
+        )
+        changed = {host: count for host, count in result.changed.items() if count}
+        said = ", ".join(f"{host} {count}" for host, count in sorted(changed.items()))
+        detail(f"{result.tasks} tasks; changed: {said or 'nothing'}")
+    vip = inventory.vip(made.listing)
+    ca_file = settings.LAB / "secrets" / "pki" / "ca.pem"
+    with progress.stage("check", f"from outside, https://{vip}"):
+        servers = {host.name for host in made.hosts if "app_servers" in host.groups and host.state == "active"}
+        for line in outside.check(str(vip), ca_file, servers):
+            detail(line)
+    from_nothing = made.changes == len(made.hosts)
+    content = summary.data(
+        made.hosts,
+        vip=vip,
+        ca_file=ca_file,
+        stages=progress.seconds,
+        first_stages=progress.seconds if from_nothing else before.get("stages_from_nothing", {}),
+    )
+    summary.write(content)
+    give_back()
+    states = {container.name: container.state for container in podman.containers() if container.ours}
+    for line in summary.closing(content, summary.table(made.hosts, states)):
+        say(line)
+    say(f"It took {sum(progress.seconds.values()):.0f} s.")
+
+
+def up(options: argparse.Namespace) -> None:
+    """Make the containers match the inventory, and stop there."""
+    bring_up(Progress(), [path.resolve() for path in options.inventory])
+    give_back()
+
+
+def prune(options: argparse.Namespace) -> None:
+    """Remove hosts that the lab made and the inventory no longer has."""
+    become_root()
+    venv_path, _ = bootstrap.ensure_venv("run")
+    names = {host.name for host in inventory.hosts(inventory.read(venv_path, options.inventory))}
+    gone = [container.name for container in podman.containers() if container.ours and container.name not in names]
+    fleet.remove(gone)
+    detail(f"removed {', '.join(gone)}" if gone else "every host is in the inventory")
+
+
+def status(options: argparse.Namespace) -> None:
+    """Print the fleet as a table."""
+    become_root()
+    found = [container for container in podman.containers() if container.ours]
+    if options.json:
+        say(json.dumps({c.name: {"address": c.address, "state": c.state, "memory_mb": c.memory_mb} for c in found}))
+        return
+    for container in found:
+        size = f"{container.memory_mb} MB, {container.vcpus:g} CPU"
+        say(f"{container.name:<10} {container.address:<15} {size:<16} {container.state}")
+    if not found:
+        say("No host of the lab is here: make demo makes twelve.")
+
+
+def down(options: argparse.Namespace) -> None:
+    """Remove everything the lab made, and nothing else."""
+    become_root()
+    tear_down(keep_images=options.keep_images)
+
+
+def venv(options: argparse.Namespace) -> None:
+    """Make the virtual environment and print its path."""
+    settings.LAB.mkdir(exist_ok=True)
+    path, _ = bootstrap.ensure_venv(options.kind)
+    say(str(path))
 
 
 def become_root() -> None:
     """Start again through sudo when this is not root: networks and containers with limits need it."""
     if os.geteuid() != 0:
         detail("continuing through sudo")
-        keep = "--preserve-env=" + ",".join(name for name in os.environ if name.startswith(("LAB_", "ACCELERATE", "PIP_")))
-        os.execvp("sudo", ["sudo", keep, sys.executable, "-m", "lab", *sys.argv[1:]])
+        names = [name for name in os.environ if name.startswith(("LAB_", "PIP_"))]
+        os.execvp("sudo", ["sudo", f"--preserve-env={','.join(names)}", sys.executable, "-m", "lab", *sys.argv[1:]])
 
 
-def status(options: argparse.Namespace) -> None:
-    """The fleet as a table."""
-    for container in podman.containers():
-        if container.ours:
-            say(f"{container.name:<10} {container.address:<16} {container.memory_mb:>6} MB {container.vcpus:g} {container.state}")
+def give_back() -> None:
+    """Files made through sudo belong to the user who asked: Ansible must be able to read the key."""
+    owner = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if os.geteuid() != 0 or owner[0] is None or owner[1] is None:
+        return
+    uid, gid = int(owner[0]), int(owner[1])
+    paths = [settings.SECRETS_FILE, settings.GENERATED_FILE, settings.LAB, *settings.LAB.rglob("*")]
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            os.chown(path, uid, gid, follow_symlinks=False)

@@ -30,6 +30,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "vault_mysql_app_password": word,
     "vault_mysql_health_password": word,
     "vault_mysql_replication_password": word,
+    "vault_redis_admin_password": word,
     "vault_redis_app_password": word,
     "vault_redis_replication_password": word,
     "vault_s3_access_key": lambda: word(20),

@@ -12,13 +12,13 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import settings
-from .podman import engine, image_exists, podman, ulimits
+from .podman import containers, engine, image_exists, images, podman, ulimits
 from .shell import LabError, detail, run, tail
 
 BASE_PACKAGES = (
@@ -61,10 +61,15 @@ class Recipe:
     """One image: its name carries the hash of what is in it."""
 
     tier: str
-    parent: str | None
+    base: Recipe | None  # None: this is the base itself
     packages: tuple[str, ...]
     from_unstable: tuple[str, ...]
     mirror: Mirror
+
+    @property
+    def parent(self) -> str | None:
+        """Name of the image that this one stands on."""
+        return self.base.name if self.base else None
 
     @property
     def name(self) -> str:
@@ -119,31 +124,43 @@ def host_mirror() -> Mirror:
     return find_mirror(texts, release.get("VERSION_CODENAME", "stable"))
 
 
-def recipes(tiers: Mapping[str, Mapping[str, Sequence[str]]], mirror: Mirror) -> dict[str, Recipe]:
-    """A recipe for the base and one per tier; `tiers`: tier → {packages, from_unstable}, the base among them."""
-    extra = tiers.get("base", {}).get("packages", ())
-    base = Recipe("base", None, tuple(sorted({*BASE_PACKAGES, *extra})), (), mirror)
+# Not in Debian's stable release: MySQL (Debian carries MariaDB there).
+FROM_UNSTABLE = re.compile(r"mysql-|libmysqlclient")
+
+
+def recipes(tiers: Mapping[str, Iterable[str]], mirror: Mirror) -> dict[str, Recipe]:
+    """A recipe for the base and one per tier; `tiers`: tier → packages of its roles, the base among them."""
+    base = Recipe("base", None, tuple(sorted({*BASE_PACKAGES, *tiers.get("base", ())})), (), mirror)
     found = {"base": base}
-    for tier, wants in sorted(tiers.items()):
-        if tier == "base":
-            continue
-        packages = tuple(sorted(set(wants.get("packages", ())) - set(base.packages)))
-        unstable = tuple(sorted(set(wants.get("from_unstable", ()))))
-        found[tier] = Recipe(tier, base.name, packages, unstable, mirror) if packages or unstable else base
+    for tier in sorted(set(tiers) - {"base"}):
+        wanted = sorted(set(tiers[tier]) - set(base.packages))
+        unstable = tuple(package for package in wanted if FROM_UNSTABLE.match(package))
+        stable = tuple(package for package in wanted if package not in unstable)
+        found[tier] = Recipe(tier, base, stable, unstable, mirror) if wanted else base
     return found
 
 
-def build_missing(wanted: Mapping[str, Recipe]) -> list[str]:
-    """Build the images that are not here yet, the base first and then two at a time; the tiers that were built."""
-    todo = {recipe.name: recipe for recipe in wanted.values() if not image_exists(recipe.name)}
-    for recipe in (recipe for recipe in todo.values() if recipe.parent is None):
+def build_missing(wanted: Mapping[str, Recipe]) -> None:
+    """Build the images that are not here yet: the base first, then the tiers two at a time."""
+    todo = [recipe for recipe in set(wanted.values()) if not image_exists(recipe.name)]
+    bases = {recipe for recipe in todo if recipe.parent is None}
+    bases |= {recipe.base for recipe in todo if recipe.base and not image_exists(recipe.base.name)}
+    for recipe in bases:
         _timed(recipe)
-    tiers = [recipe for recipe in todo.values() if recipe.parent is not None]
+    tiers = [recipe for recipe in todo if recipe.parent is not None]
     # the ones with most packages first: the last to end is then a short one
     tiers.sort(key=lambda recipe: -len(recipe.packages) - 10 * len(recipe.from_unstable))
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(_timed, tiers))
-    return [recipe.tier for recipe in todo.values()]
+
+
+def forget_old(current: set[str]) -> None:
+    """Remove images of ours that no recipe names any more and no host uses."""
+    found = images()
+    keep = current | {container.image for container in containers()}
+    for name in sorted(set(found) - keep, key=lambda name: "/base:" in name):
+        # a base stays while an image that is kept stands on it: Podman refuses, and that is fine
+        run([*engine(), "rmi", name], check=False)
 
 
 def _timed(recipe: Recipe) -> None:
@@ -210,7 +227,9 @@ def _build_base(recipe: Recipe) -> None:
         made = maker.wait()
     if made or importer.returncode:
         run([*engine(), "rmi", "--force", recipe.name], check=False)
-        raise LabError(f"The base image could not be built:\n{tail(log.read_text('utf-8', 'replace'))}\n(all of it: {log})")
+        raise LabError(
+            f"The base image could not be built:\n{tail(log.read_text('utf-8', 'replace'))}\n(all of it: {log})"
+        )
     shutil.rmtree(work)
 
 

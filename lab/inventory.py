@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ TIERS = {
     "mysql": "mysql",
     "redis_cluster": "redis",
     "object_storage": "store",
+}
+# Tier → roles whose packages its image holds. A role missing here is installed by the play: slower, not wrong.
+ROLES = {
+    "base": ("base",),
+    "lb": ("nginx_lb", "keepalived"),
+    "app": ("db_router", "php_fpm", "app_server", "app_release", "queue_workers"),
+    "mysql": ("mysql",),
+    "redis": ("redis_cluster",),
+    "store": ("object_storage",),
 }
 IGNORED_GROUPS = ("all", "ungrouped")
 
@@ -37,10 +46,11 @@ class Host:
     state: str = "active"
 
 
-def read(venv: Path) -> dict[str, Any]:
-    """What `ansible-inventory --list` says about inventories/lab."""
-    command = [venv / "bin" / "ansible-inventory", "-i", settings.INVENTORY, "--list"]
-    parsed: dict[str, Any] = json.loads(run(command, cwd=settings.ROOT).stdout)
+def read(venv: Path, extra: Sequence[Path] = ()) -> dict[str, Any]:
+    """What `ansible-inventory --list` says about inventories/lab with further inventories laid over it."""
+    sources = [word for path in (settings.INVENTORY, *extra) for word in ("-i", path)]
+    answer = run([venv / "bin" / "ansible-inventory", *sources, "--list"], cwd=settings.ROOT)
+    parsed: dict[str, Any] = json.loads(answer.stdout)
     return parsed
 
 
@@ -67,6 +77,21 @@ def hosts(inventory: Mapping[str, Any], subnet: str = settings.SUBNET) -> list[H
             )
         owners[host.address] = host.name
     return found
+
+
+def packages(inventory: Mapping[str, Any], found: Sequence[Host], venv: Path) -> dict[str, list[str]]:
+    """Tier → Debian packages of its roles, for the base and every tier that a host is in."""
+    host_of = {host.tier: host.name for host in reversed(found)}
+    host_of.setdefault("base", found[0].name)
+    question = {
+        "roles": {role: host_of[tier] for tier, roles in ROLES.items() if tier in host_of for role in roles},
+        "hostvars": inventory["_meta"]["hostvars"],
+    }
+    program = [venv / "bin" / "python", Path(__file__).with_name("role_packages.py")]
+    answer: dict[str, list[str]] = json.loads(run(program, stdin=json.dumps(question), cwd=settings.ROOT).stdout)
+    return {
+        tier: sorted({package for role in ROLES.get(tier, ()) for package in answer.get(role, ())}) for tier in host_of
+    }
 
 
 def _groups(inventory: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -98,7 +123,9 @@ def _host(name: str, values: Mapping[str, Any], groups: list[str], subnet: str) 
     memory_mb = values.get("fleet_memory_mb") or size.get("memory_mb")
     vcpus = values.get("fleet_vcpus") or size.get("vcpus")
     if not memory_mb or not vcpus:
-        raise LabError(f"{name} has no size: set fleet_memory_mb and fleet_vcpus, or fleet_size, in {settings.INVENTORY}")
+        raise LabError(
+            f"{name} has no size: set fleet_memory_mb and fleet_vcpus, or fleet_size, in {settings.INVENTORY}"
+        )
     tiers = {TIERS[group] for group in groups if group in TIERS}
     return Host(
         name=name,

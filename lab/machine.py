@@ -124,7 +124,9 @@ def pretend(machine: Machine, wishes: str) -> Machine:
     for wish in wishes.split():
         name, _, value = wish.partition("=")
         if name not in {field.name for field in fields(Machine)}:
-            raise LabError(f"LAB_PRETEND knows no fact {name!r}: use one of {', '.join(f.name for f in fields(Machine))}")
+            raise LabError(
+                f"LAB_PRETEND knows no fact {name!r}: use one of {', '.join(f.name for f in fields(Machine))}"
+            )
         old = getattr(machine, name)
         new: object
         if name == "networks":

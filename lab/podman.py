@@ -17,6 +17,7 @@ from . import settings
 from .shell import run
 
 LXCFS = Path("/var/lib/lxcfs")
+LXCFS_PID_FILE = Path("/run/graphic-school-lab-lxcfs.pid")  # only when the lab started it, not systemd or anyone else
 LXCFS_FILES = ("cpuinfo", "meminfo", "stat", "uptime", "loadavg", "diskstats", "swaps")
 
 
@@ -99,6 +100,19 @@ def limits(cgroup: str, memory_mb: int, vcpus: float, root: Path = Path("/sys/fs
         return memory_mb, vcpus
 
 
+def cpu_seconds(name: str, root: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPU time that a container has used since it started; 0 where the kernel does not say."""
+    path = podman("inspect", "--type", "container", "--format", "{{.State.CgroupPath}}", name).strip().lstrip("/")
+    v1, v2 = root / "cpuacct" / path / "cpuacct.usage", root / path / "cpu.stat"
+    try:
+        if v1.exists():
+            return int(v1.read_text("ascii")) / 1e9
+        fields = dict(line.split() for line in v2.read_text("ascii").splitlines())
+        return int(fields["usage_usec"]) / 1e6
+    except (OSError, KeyError):
+        return 0.0
+
+
 def images() -> dict[str, str]:
     """Name → id of the images that the lab built."""
     listed = podman("images", "--filter", f"label={settings.LABEL}={settings.NAME}", "--format", "json")
@@ -157,9 +171,10 @@ def start_lxcfs() -> bool:
         LXCFS.mkdir(parents=True, exist_ok=True)
         settings.LOGS.mkdir(parents=True, exist_ok=True)
         with (settings.LOGS / "lxcfs.log").open("ab") as log:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 ["lxcfs", str(LXCFS)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
             )
+        LXCFS_PID_FILE.write_text(f"{process.pid}\n", "ascii")
     return wait_until(lxcfs_running, seconds=10)
 
 

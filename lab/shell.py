@@ -16,7 +16,7 @@ class LabError(Exception):
 
 
 def run(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
