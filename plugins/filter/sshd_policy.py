@@ -65,13 +65,16 @@ from ..module_utils.sshd_policy import sshd_policy as decide
 
 def sshd_policy(
     ssh_access: Mapping[str, Any],
+    *,
     admin_user: str = "",
     admin_keys: list[str] | None = None,
     password_authentication: bool = False,
     root_login: str = "prohibit-password",
     by_password: bool = False,
 ) -> dict[str, Any]:
-    values = {key: tuple(value) if key == "keys_files" else value for key, value in ssh_access.items()}
+    values: dict[str, Any] = dict(ssh_access)
+    if "keys_files" in values:
+        values["keys_files"] = tuple(values["keys_files"])
     try:
         policy = decide(
             Access(**values, by_password=by_password),

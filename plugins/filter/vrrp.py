@@ -8,8 +8,8 @@ name: vrrp
 short_description: One balancer's part in holding the virtual address
 version_added: "0.1.0"
 description:
-  - From all load balancers, the priority of one and the addresses of its peers. Only states and order count, so every
-    balancer comes to the same answer, under C(--limit) too.
+  - From all load balancers, the priority of one and the addresses of its peers. Only states count, so every balancer
+    comes to the same answer, under C(--limit) too.
 author: graphic_school.scaling contributors (@graphic_school)
 positional: _input, name
 options:

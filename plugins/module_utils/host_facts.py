@@ -133,7 +133,13 @@ def count_keys(text: str) -> int:
 
 
 def ansible_facts(
-    system: System, *, memory: int, processors: int, container: str, machine: Mapping[str, str], ssh_access: Mapping[str, Any]
+    system: System,
+    *,
+    memory: int,
+    processors: int,
+    container: str,
+    machine: Mapping[str, str],
+    ssh_access: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Facts under the names that M(ansible.builtin.setup) gives them, as far as roles read them, and C(ssh_access)."""
     return {

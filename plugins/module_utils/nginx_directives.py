@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Union
 
-Scalar = Union[str, int, float, bool, None]
-Value = Union[Scalar, list[Scalar]]
+Scalar = str | int | float | bool | None
+Value = Scalar | list[Scalar]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # A quoted string, a variable in braces, or a run of characters that mean nothing to nginx's parser.

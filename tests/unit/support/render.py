@@ -93,7 +93,8 @@ class Fleet:
         self.inventory = InventoryManager(loader=self.loader, sources=sources or ["host1,"])
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)
         HostVars(inventory=self.inventory, variable_manager=self.variables, loader=self.loader)  # registers itself
-        self.variables.extra_vars.update(_trusted(vars or {}))
+        # Not updated in place: Ansible keeps one dictionary of extra variables for the whole process.
+        self.variables._extra_vars = {**self.variables.extra_vars, **_trusted(vars or {})}
         for host in self.inventory.get_hosts():
             self.variables.set_host_facts(host.name, DEBIAN_13 | {"hostname": host.name} | dict(facts or {}))
 
