@@ -16,7 +16,7 @@ $kernel = $app->make(Kernel::class);
 
 // A raw upload is not a form, whatever its sender's tool calls it: as a form, PHP would parse it in memory.
 if (preg_match('#^/api/pictures/#', $_SERVER['REQUEST_URI'] ?? '')) {
-    $_SERVER['CONTENT_TYPE'] = 'application/octet-stream';
+    $_SERVER['CONTENT_TYPE'] = $_SERVER['HTTP_CONTENT_TYPE'] = 'application/octet-stream';
 }
 
 $request = Request::capture();
