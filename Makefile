@@ -4,11 +4,9 @@ VENV := .lab/venv/bin
 # ACCELERATE=0 runs the playbooks without mitogen; KEEP_IMAGES=1 lets demo-down keep the images.
 ACCELERATE ?= 1
 KEEP_IMAGES ?= 0
-# Scenarios under molecule/ that `make molecule` drives; the promises themselves are tests/e2e.
-SCENARIO ?= pictures_are_shared
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status check unit sanity chromium proof molecule test bench
+.PHONY: help demo demo-down demo-prune demo-status check sanity proof test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from .shell import LabError, detail, run, say
 PROOF_PACKAGES = ("chromium",)
 # What ansible-lint reads; by itself it would walk through every file of the checkout, which takes minutes.
 LINTED = ("galaxy.yml", "inventories", "meta", "molecule", "playbooks", "roles")
+
+MOLECULE_SCENARIO = "pictures_are_shared"
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ def _sanity_home() -> Path:
     home = settings.cache_dir() / "sanity"
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for version in ("25_2",):
-        (cache / f"get_pip_{version}.py").write_text(
+    program = next(Path(sys.prefix).glob("lib/python3.*/site-packages/ansible_test/_internal/python_requirements.py"))
+    for version in set(re.findall(r"pip='([0-9.]+)'", program.read_text("utf-8"))):
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(
             "import ensurepip\nensurepip.bootstrap(upgrade=True, default_pip=True)\n", "ascii"
         )
     return home
@@ -126,14 +130,10 @@ def proof() -> None:
     missing = bootstrap.missing_packages(PROOF_PACKAGES)
     if missing:
         bootstrap.install(missing)
-    tests = [_tool("pytest"), "tests/e2e", "-v", "--durations=10"]
-    done = subprocess.run(tests, cwd=settings.ROOT, check=False)
-    if done.returncode:
-        raise LabError("the proof failed, see above")
-    detail("one of the scenarios through Molecule, which the others share their shape with")
+    detail(f"one of the scenarios through Molecule, whose shape the others share: {MOLECULE_SCENARIO}")
     done = subprocess.run([_tool("molecule"), "test", "-s", MOLECULE_SCENARIO], cwd=settings.ROOT, check=False)
     if done.returncode:
         raise LabError(f"molecule test -s {MOLECULE_SCENARIO} failed, see above")
-
-
-MOLECULE_SCENARIO = "pictures_are_shared"
+    done = subprocess.run([_tool("pytest"), "tests/e2e", "-v", "--durations=10"], cwd=settings.ROOT, check=False)
+    if done.returncode:
+        raise LabError("the proof failed, see above")

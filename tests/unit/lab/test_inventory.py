@@ -45,7 +45,7 @@ def test_the_lab_has_the_twelve_hosts_of_the_demo(lab_hosts: list[inventory.Host
 
 def test_every_address_and_the_vip_are_inside_the_labs_network(lab_hosts: list[inventory.Host]) -> None:
     network = ipaddress.ip_network(settings.SUBNET)
-    vip = inventory.vip(inventory.read(VENV))
+    vip = str(inventory.vip(inventory.read(VENV)))
     assert all(ipaddress.ip_address(address) in network for address in [vip, *(host.address for host in lab_hosts)])
     assert vip not in {host.address for host in lab_hosts}
 
