@@ -30,7 +30,10 @@ setInterval(() => {
     }
 }, 3000);
 
-document.getElementById('picture-form').addEventListener('submit', async (event) => {
+const pictureForm = document.getElementById('picture-form');
+pictureForm.hidden = false; // it can't do anything without this script
+
+pictureForm.addEventListener('submit', async (event) => {
     event.preventDefault();
     const file = document.getElementById('picture-file').files[0];
     const result = document.getElementById('picture-result');

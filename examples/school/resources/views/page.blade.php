@@ -82,7 +82,7 @@
         @else
             <p id="picture" data-testid="picture" class="quiet">None stored yet: the scheduler brings it within a minute.</p>
         @endif
-        <form id="picture-form" data-testid="picture-form">
+        <form id="picture-form" data-testid="picture-form" hidden>
             <label for="picture-file">Store another</label>
             <input type="file" id="picture-file" data-testid="picture-file" accept="image/*" required>
             <button>Upload</button>
