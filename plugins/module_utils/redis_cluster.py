@@ -140,6 +140,17 @@ class Forget:
         return f"all forget the dead node {self.id[:8]} at {self.address}"
 
 
+@dataclass(frozen=True)
+class HandOver:
+    """A planned failover (CLUSTER FAILOVER): the replica becomes primary, no request is lost."""
+
+    replica: Instance
+    primary: Instance
+
+    def __str__(self) -> str:
+        return f"{self.replica} takes over from {self.primary}"
+
+
 Step = Reset | Meet | DropSlots | AddSlots | Replicate | Forget
 
 
@@ -531,3 +542,47 @@ def _forget_the_dead(work: _Work, actual: Actual) -> None:
     for stranger in actual.strangers:
         if stranger.failed and not stranger.slots and stranger.address in taken_over and stranger.seen_by & remaining:
             work.steps.append(Forget(stranger.id, stranger.address))
+
+
+# -- where primaries are ---------------------------------------------------------------------------------------------
+
+
+def seen_from_one(pool: Pool, lines: Iterable[Line]) -> Actual:
+    """Return what is as one instance sees it: the pool's instances that are well, by address."""
+    by_address = {f"{instance.address}:{instance.port}": instance for instance in pool.instances}
+    return Actual(
+        tuple(
+            Node(by_address[line.address], line.id, line.primary_id, line.slots)
+            for line in lines
+            if line.address in by_address and not line.failed and "fail?" not in line.flags
+        )
+    )
+
+
+def hand_over(pool: Pool, actual: Actual) -> HandOver | None:
+    """Return the next planned failover that keeps one host's loss from stopping the pool, or None when there is none.
+
+    A Redis Cluster stops when half of its primaries are lost at once, and failovers pile them up: after redis1 has died,
+    redis2 may hold two of three. Where a host holds too many, primaries move along replicas to a host with room, the
+    last of the chain first. Nothing else is ever moved.
+    """
+    owners = {node.id: node for node in actual.nodes if node.slots}
+    most = len(owners) - (len(owners) // 2 + 1)
+    held: dict[str, int] = {instance.host: 0 for instance in pool.instances}
+    for owner in owners.values():
+        held[owner.instance.host] += 1
+    full = max(held, key=lambda host: held[host])
+    if most < 1 or held[full] <= most:
+        return None
+    came_by: dict[str, HandOver] = {}
+    reached = [full]
+    for host in reached:
+        for node in actual.nodes:
+            primary = owners.get(node.primary_id or "")
+            if primary is None or primary.instance.host != host or node.instance.host in {full, *came_by}:
+                continue
+            came_by[node.instance.host] = HandOver(node.instance, primary.instance)
+            if held[node.instance.host] < most:
+                return came_by[node.instance.host]
+            reached.append(node.instance.host)
+    return None

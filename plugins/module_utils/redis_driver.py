@@ -31,10 +31,12 @@ from .redis_cluster import (
     Reset,
     Step,
     agreed,
+    hand_over,
     observe,
     parse_nodes,
     plan,
     ranges,
+    seen_from_one,
 )
 
 View = dict[Instance, tuple[tuple[Line, ...], int]]
@@ -230,6 +232,32 @@ class PoolDriver:
                 f"pool {self.pool.name}: not serving after {self.tools.seconds:.0f} s, {behind}; look at the journal of "
                 "that instance"
             )
+
+
+def spread(pool: Pool, host: str, tools: Tools) -> str:
+    """Let an instance of `host` take over where `hand_over` wants it; return what was done as a sentence, or ""."""
+    for instance in pool.instances:
+        if instance.host != host:
+            continue
+        try:
+            connection = tools.connect(instance.address, instance.port)
+            try:
+                if info(connection.command("CLUSTER", "INFO")).get("cluster_state") != "ok":
+                    return ""
+                step = hand_over(pool, seen_from_one(pool, parse_nodes(connection.command("CLUSTER", "NODES"))))
+            finally:
+                connection.close()
+            if step is None or step.replica.host != host:
+                return ""
+            replica = tools.connect(step.replica.address, step.replica.port)
+            try:
+                replica.command("CLUSTER", "FAILOVER")
+            finally:
+                replica.close()
+            return f"pool {pool.name}: {step}"
+        except (OSError, RedisReplyError):
+            continue  # it is ill itself; another instance of this host, or the next round, sees more
+    return ""
 
 
 # -- settings of instances -------------------------------------------------------------------------------------------
