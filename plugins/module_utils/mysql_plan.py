@@ -287,24 +287,25 @@ def _replica_steps(
         add("clone", f"copy {donor.name} by CLONE: {why}", host=donor.address, port=cluster.port)
         add("attach", f"replicate from {primary.name}", **source, verify=False)
         return steps, ""
-    if not attached:
-        errant = state.executed.minus(primary_state.executed)
-        if errant:
-            refusal = (
-                f"{name} holds {len(errant)} transaction(s) that the primary {primary.name} never had ({errant}); its data was left as "
-                f"it is. See them with mysqlbinlog --include-gtids='{errant}' and enter them on {primary.name} if they matter; then "
-                f"stop mysql on {name}, move /var/lib/mysql away, and run this again: it arrives anew by CLONE"
-            )
-        else:
-            add("attach", f"replicate from {primary.name}", **source, verify=True)
-    elif channel is not None and not channel.as_wanted:
-        add("attach", f"replicate from {primary.name} with the settings and the password of now", **source, verify=False)
-    elif channel is not None and channel.error:
+    # What a running receiver brings may be ahead of what the primary said a moment earlier; only a stopped one can be judged.
+    stopped = channel is None or not attached or channel.receiver == "OFF"
+    errant = state.executed.minus(primary_state.executed) if stopped else GtidSet({})
+    if errant:
+        refusal = (
+            f"{name} holds {len(errant)} transaction(s) that the primary {primary.name} never had ({errant}); its data was left as "
+            f"it is. See them with mysqlbinlog --include-gtids='{errant}' and enter them on {primary.name} if they matter; then "
+            f"stop mysql on {name}, move /var/lib/mysql away, and run this again: it arrives anew by CLONE"
+        )
+    elif channel is None or not attached:
+        add("attach", f"replicate from {primary.name}", **source, verify=True)
+    elif not channel.as_wanted:
+        add("attach", f"replicate from {primary.name} with the settings and the password of now", **source, verify=True)
+    elif channel.error:
         refusal = (
             f"{name} has stopped replicating from {primary.name}: {channel.error}; its data was left as it is. Mend the cause, then "
             f"START REPLICA there"
         )
-    elif channel is not None and (channel.receiver == "OFF" or channel.applier != "ON"):
+    elif channel.receiver == "OFF" or channel.applier != "ON":
         add("start", f"go on replicating from {primary.name}")
     if state.settings_restart and not refusal:
         add("restart", _restart_text(state.settings_restart), phase="restart")

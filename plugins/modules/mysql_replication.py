@@ -191,7 +191,7 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Performer:
             host=host,
             port=port,
             user=replication.user,
-            password=replication.password,
+            password=replication.password.encode(),
             connect_timeout=10,
             read_timeout=30,
             **tls,
