@@ -47,10 +47,10 @@ _value:
     - C(why), all of it as one line of arithmetic.
   type: dict
   sample:
-    total: 94
-    max_connections: 146
-    headroom: 52
-    why: "52 PHP-FPM + 22 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 94 of 146 that db1 allows"
+    total: 84
+    max_connections: 154
+    headroom: 70
+    why: "48 PHP-FPM + 16 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 84 of 154 that db1 allows"
 """
 
 from collections.abc import Callable, Mapping

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,55 +82,64 @@ def test_every_figure_has_a_unit_and_its_arithmetic() -> None:
         pytest.param(
             host(1024, 2, "mysql"),
             "innodb_buffer_pool_mb",
-            384,
-            "(1024 MB - 256 MB for the system - 280 MB server and performance_schema) x 85 % = 414, in steps of 128 MB: "
-            "384",
+            288,
+            "(1024 MB - 256 MB for the system - 380 MB server and performance_schema - 77 MB for connections) x 95 % = 295, "
+            "in steps of 16 MB: 288",
             id="MySQL in 1 GB leaves room for performance_schema",
         ),
         pytest.param(
             host(16384, 4, "mysql"),
             "innodb_buffer_pool_mb",
-            11904,
-            "(16384 MB - 2048 MB for the system - 280 MB server and performance_schema) x 85 % = 11947, in steps of "
-            "128 MB: 11904",
-            id="MySQL in 16 GB gets about three quarters",
+            11264,
+            "(16384 MB - 2048 MB for the system - 380 MB server and performance_schema - 2000 MB for connections) x 95 % = "
+            "11358, in steps of 128 MB: 11264",
+            id="MySQL in 16 GB gets more than two thirds",
         ),
         pytest.param(
             host(384, 1, "mysql"),
             "innodb_buffer_pool_mb",
             32,
-            "(384 MB - 96 MB for the system - 280 MB server and performance_schema) x 85 % = 6, at least 32",
+            "(384 MB - 96 MB for the system - 380 MB server and performance_schema - 0 MB for connections) x 95 % = 0, at "
+            "least 32",
             id="MySQL where it hardly fits gets the least",
         ),
         pytest.param(
             host(16384, 4, "mysql"),
             "innodb_redo_log_mb",
             2048,
-            "4 cores / 2 x 1024 MB = 2048, at most the buffer pool (11904) and 16384, at least 96: 2048",
+            "4 cores / 2 x 1024 MB = 2048, at most the buffer pool (11264) and 16384, at least 96: 2048",
             id="the redo log follows the cores",
         ),
         pytest.param(
-            host(786432, 96, "mysql"),
+            host(1024, 2, "mysql"),
             "innodb_redo_log_mb",
-            16384,
-            "96 cores / 2 x 1024 MB = 49152, at most the buffer pool (661248) and 16384, at least 96: 16384",
-            id="the redo log ends at 16 GB",
+            288,
+            "2 cores / 2 x 1024 MB = 1024, at most the buffer pool (288) and 16384, at least 96: 288",
+            id="a redo log larger than the buffer pool would not be used",
         ),
         pytest.param(
             host(1024, 2, "mysql"),
             "mysql_max_connections",
-            148,
-            "(1024 MB - 256 MB for the system - 280 MB server and performance_schema) x 15 % beside the buffer pool / "
-            "0.5 MB per connection = 148",
+            154,
+            "(1024 MB - 256 MB for the system - 380 MB server and performance_schema) x 20 %, at most 4000 connections: "
+            "77 MB / 0.5 MB per connection = 154",
             id="connections live beside the buffer pool",
         ),
         pytest.param(
             host(786432, 96, "mysql"),
             "mysql_max_connections",
             4000,
-            "(786432 MB - 8192 MB for the system - 280 MB server and performance_schema) x 15 % beside the buffer pool / "
-            "0.5 MB per connection = 233388, at most 4000",
+            "(786432 MB - 8192 MB for the system - 380 MB server and performance_schema) x 20 %, at most 4000 connections: "
+            "2000 MB / 0.5 MB per connection = 4000",
             id="more connections than threads can serve are not offered",
+        ),
+        pytest.param(
+            host(384, 1, "mysql"),
+            "mysql_max_connections",
+            32,
+            "(384 MB - 96 MB for the system - 380 MB server and performance_schema) x 20 %, at most 4000 connections: 0 MB / "
+            "0.5 MB per connection = 0, at least 32",
+            id="somebody can always connect",
         ),
         pytest.param(
             host(512, 1, "redis_cluster"),
@@ -176,7 +188,7 @@ def test_what_is_planned_fits_into_the_host(tier: str, memory_mb: int) -> None:
     one = values(host(memory_mb, 8, tier))
     planned = {
         "app_servers": one["php_fpm_children"] * cost.php_child_mb + cost.php_opcache_mb,
-        "mysql": one["innodb_buffer_pool_mb"] + one["mysql_max_connections"] * cost.mysql_connection_mb + 280,
+        "mysql": one["innodb_buffer_pool_mb"] * 1.05 + one["mysql_max_connections"] * cost.mysql_connection_mb,
         "redis_cluster": one["redis_maxmemory_mb"],
         "queue_workers": one["queue_worker_processes"] * cost.queue_worker_mb,
         "load_balancers": one["nginx_worker_connections"] * one["nginx_worker_processes"] * 64 / 1024,
@@ -243,8 +255,8 @@ def test_a_host_of_unknown_size_is_named(server: dict[str, Any], missing: str) -
             id="a child of nothing",
         ),
         pytest.param(
-            {"mysql_pool_percent": 120},
-            "capacity_settings: mysql_pool_percent must be from 1 to 100, not: 120",
+            {"mysql_connections_percent": 120},
+            "capacity_settings: mysql_connections_percent must be from 1 to 100, not: 120",
             id="more than everything",
         ),
         pytest.param(
@@ -294,7 +306,18 @@ def test_sharing_a_host_never_gives_more_than_having_it(memory_mb: int, vcpus: i
 
 
 @given(st.integers(1024, 786432), cores)
-def test_the_buffer_pool_is_between_a_third_and_nine_tenths(memory_mb: int, vcpus: int) -> None:
+def test_the_buffer_pool_is_between_a_quarter_and_nearly_everything(memory_mb: int, vcpus: int) -> None:
     pool = values(host(memory_mb, vcpus, "mysql"))["innodb_buffer_pool_mb"]
-    assert memory_mb * 0.3 <= pool <= memory_mb * 0.9
-    assert pool % 128 == 0
+    assert memory_mb * 0.25 <= pool <= memory_mb * 0.94
+    assert pool % (128 if pool >= 1024 else 16) == 0
+
+
+def test_the_page_on_sizing_names_every_cost_with_its_default() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "sizing.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.MULTILINE))
+    assert told == {item.name: f"{item.default:g}" for item in fields(Settings)}
+
+
+def test_the_page_on_sizing_names_every_figure() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "sizing.md").read_text(encoding="utf-8")
+    assert [name for name in size_host(host(1024, 2)) if f"`{name}`" not in page] == []

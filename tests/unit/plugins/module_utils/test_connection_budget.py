@@ -37,9 +37,9 @@ def test_the_connections_of_all_clients_are_added_up() -> None:
         ("health service", ["the primary"], 2, 2),
         ("administrators", ["the primary"], 10, 10),
     ]
-    assert (budget["total"], budget["max_connections"], budget["headroom"], budget["unknown"]) == (84, 148, 64, [])
+    assert (budget["total"], budget["max_connections"], budget["headroom"], budget["unknown"]) == (84, 154, 70, [])
     assert budget["why"] == (
-        "48 PHP-FPM + 16 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 84 of 148 "
+        "48 PHP-FPM + 16 queue workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 84 of 154 "
         "that db1 allows"
     )
 
@@ -85,8 +85,8 @@ def test_more_connections_than_mysql_allows_are_refused_with_both_numbers() -> N
     with pytest.raises(CapacityError) as refused:
         connection_budget(fleet_of(app_servers=apps))
     assert str(refused.value) == (
-        "the fleet may open 180 connections to MySQL, but db1 allows 148 (max_connections): 144 PHP-FPM + 16 queue "
-        "workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 180 of 148 that db1 allows; give "
+        "the fleet may open 180 connections to MySQL, but db1 allows 154 (max_connections): 144 PHP-FPM + 16 queue "
+        "workers + 4 scheduler + 4 replicas + 2 health service + 10 administrators = 180 of 154 that db1 allows; give "
         "the MySQL hosts more memory, raise mysql_max_connections, or lower php_fpm_max_children or "
         "queue_workers_processes"
     )
