@@ -19,6 +19,7 @@ from . import (
     fleet,
     images,
     inventory,
+    kernel,
     machine,
     outside,
     podman,
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
             "--inventory", "-i", type=Path, action="append", default=[], metavar="FILE",
             help="a further inventory, laid over inventories/lab",
         )  # fmt: skip
+    command("recreate", recreate).add_argument("host", nargs="*", help="these hosts only")
     command("status", status).add_argument("--json", action="store_true")
     command("down", down).add_argument("--keep-images", action="store_true")
     for name, test in (
@@ -108,12 +110,15 @@ def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
             raise LabError("\n".join(todo.refusals))
         images.build_missing({tier: wanted[tier] for tier in {host.tier for host in todo.create}})
     with progress.stage("fleet", f"{len(hosts)} hosts"):
+        kernel.raise_limits()
         if not podman.start_lxcfs():
             detail("lxcfs does not run: hosts will see this machine's memory and CPUs instead of their own")
         fleet.apply(todo, hosts, tags)
         images.forget_old(set(tags.values()))
         if todo.outdated:
-            detail(f"made from an older image (fine; `make demo-down` starts afresh): {', '.join(todo.outdated)}")
+            detail(
+                f"made from an older image (fine; `python -m lab recreate` makes them afresh): {', '.join(todo.outdated)}"
+            )
         if todo.orphans:
             detail(f"no longer in the inventory (`make demo-prune` removes them): {', '.join(todo.orphans)}")
     return Made(venv_path, listing, hosts, todo.changes)
@@ -157,6 +162,17 @@ def up(options: argparse.Namespace) -> None:
     """Make the containers match the inventory, and stop there."""
     bring_up(Progress(), [path.resolve() for path in options.inventory])
     give_back()
+
+
+def recreate(options: argparse.Namespace) -> None:
+    """Throw hosts away and make them afresh: what was on them is gone."""
+    become_root()
+    ours = [container.name for container in podman.containers() if container.ours]
+    unknown = sorted(set(options.host) - set(ours))
+    if unknown:
+        raise LabError(f"{', '.join(unknown)} is no host of the lab: it has {', '.join(ours) or 'none'}")
+    fleet.remove(options.host or ours)
+    up(argparse.Namespace(inventory=[]))
 
 
 def prune(options: argparse.Namespace) -> None:

@@ -28,7 +28,8 @@ BASE_PACKAGES = (
 
 # Units that can't do their work in a container; masked so that "degraded" means something.
 MASKED_UNITS = (
-    "apt-daily-upgrade.timer", "apt-daily.timer", "e2scrub_all.timer", "fstrim.timer", "systemd-modules-load.service",
+    "apt-daily-upgrade.timer", "apt-daily.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-modules-load.service",
     "systemd-networkd-wait-online.service", "systemd-udev-trigger.service", "systemd-udevd.service",
 )  # fmt: skip
 
@@ -40,6 +41,9 @@ path-exclude=/usr/share/locale/*
 path-exclude=/usr/share/doc/*
 path-include=/usr/share/doc/*/copyright
 """
+
+# The kernel's messages are this machine's, not one host's: twelve journals need not copy them.
+JOURNALD_SETTINGS = "[Journal]\nReadKMsg=no\n"
 
 # What a service left behind while its package was installed, and what must differ between hosts.
 FORGET = (
@@ -77,7 +81,7 @@ class Recipe:
         inputs = json.dumps(
             [
                 self.tier, self.parent, self.packages, self.from_unstable, self.mirror.archive, self.mirror.security,
-                MASKED_UNITS, DPKG_SETTINGS, FORGET, RECIPE_VERSION,
+                MASKED_UNITS, JOURNALD_SETTINGS, DPKG_SETTINGS, FORGET, RECIPE_VERSION,
             ]
         )  # fmt: skip
         return f"{settings.IMAGE_PREFIX}/{self.tier}:{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
@@ -190,6 +194,7 @@ def _build_base(recipe: Recipe) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     (work / "sources.list").write_text(sources(recipe.mirror))
+    (work / "journald.conf").write_text(JOURNALD_SETTINGS)
     (work / "dpkg.cfg").write_text(DPKG_SETTINGS)
     setup = work / "setup"
     setup.write_text(
@@ -197,6 +202,9 @@ def _build_base(recipe: Recipe) -> None:
         f"cp {work}/sources.list \"$1/etc/apt/sources.list\"\n"
         "rm -f \"$1\"/etc/apt/sources.list.d/*\n"
         f"cp {work}/dpkg.cfg \"$1/etc/dpkg/dpkg.cfg.d/lab\"\n"
+        f"mkdir -p \"$1/etc/systemd/journald.conf.d\" && cp {work}/journald.conf \"$1/etc/systemd/journald.conf.d/lab.conf\"\n"
+        "mkdir -p \"$1/etc/systemd/journald.conf.d\"\n"
+        f"cp {work}/journald.conf \"$1/etc/systemd/journald.conf.d/lab.conf\"\n"
         f"chroot \"$1\" systemctl mask {' '.join(MASKED_UNITS)}\n"
         "chroot \"$1\" systemctl enable ssh.service\n"
         f"cd \"$1\" && for path in {' '.join('.' + path for path in FORGET)}; do rm -rf \"$path\"; done\n"

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import bootstrap, settings
+from . import bootstrap, kernel, settings
 from .podman import LXCFS_PID_FILE, containers, engine, images, network_exists, podman
 from .shell import detail, run, say
 
@@ -27,6 +27,7 @@ def down(*, keep_images: bool) -> None:
         if not keep_images:
             _remove_images()
     stop_lxcfs()
+    kernel.restore_limits()
     removed = [path for path in GENERATED if path.exists()]
     for path in removed:
         path.unlink()
