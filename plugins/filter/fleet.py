@@ -52,7 +52,7 @@ _value:
       C(object_storage), sorted by name, in all states.
     - C(mysql) with C(cluster), C(primary), C(replicas) and C(hosts), and the same by name in C(mysql_clusters).
     - C(vip), the address that the load balancers share, or V(null).
-    - C(hosts), every server by name.
+    - C(hosts), every host of the inventory by name, also those of no tier.
     - A server has C(name), C(address), C(state), C(weight), C(size), C(vcpus), C(memory_mb), C(storage) and C(tiers).
   type: dict
   sample:

@@ -161,6 +161,8 @@ def build_fleet(
     ``group_names`` maps a tier to the inventory's name for it, to None for a fleet without that tier, and ``mysql``
     also to a list of groups, one for each cluster.
 
+    ``hosts`` of the result holds every host of the inventory, also those of no tier.
+
     Raises FleetError with every problem found.
     """
     problems = _Problems()
@@ -177,10 +179,11 @@ def build_fleet(
     hosts: dict[str, Server] = {}
     vips: dict[str, list[str]] = {}
     primaries: set[str] = set()
-    for host in sorted(tiers_of):
+    for host in sorted({*tiers_of, *(str(host) for host in groups.get("all", ()))}):
         variables = hostvars[host]
-        hosts[host] = _server(host, variables, tuple(tiers_of[host]), problems)
-        if "load_balancers" in tiers_of[host]:
+        tiers = tuple(tiers_of.get(host, ()))
+        hosts[host] = _server(host, variables, tiers, problems)
+        if "load_balancers" in tiers:
             vip = variables.get("fleet_vip")
             if vip not in (None, ""):
                 vips.setdefault(str(vip), []).append(host)
@@ -193,7 +196,7 @@ def build_fleet(
     for tier in TIERS:
         _refuse_idle_pool(tier, names[tier], pools[tier], problems)
     _refuse_small_redis_cluster(names["redis_cluster"], pools["redis_cluster"], problems)
-    clusters = _mysql_clusters(groups, names, members["mysql"], hosts, primaries, hostvars=hostvars, problems=problems)
+    clusters = _mysql_clusters(groups, names, members["mysql"], hosts, primaries, problems=problems)
 
     if problems.sentences:
         raise FleetError(problems.sentences)
@@ -459,7 +462,6 @@ def _mysql_clusters(
     hosts: Mapping[str, Server],
     primaries: set[str],
     *,
-    hostvars: Mapping[str, Mapping[str, Any]],
     problems: _Problems,
 ) -> tuple[MysqlCluster, ...]:
     if not members:
@@ -483,7 +485,7 @@ def _mysql_clusters(
                 f"group {cluster} must hold exactly one host with mysql_primary: true, not: {', '.join(marked)}"
             )
         elif cluster_hosts:
-            problems.add(_no_primary(cluster, cluster_hosts, split, primaries, hostvars))
+            problems.add(_no_primary(cluster, cluster_hosts, split, primaries))
     return tuple(clusters)
 
 
@@ -492,7 +494,6 @@ def _no_primary(
     cluster_hosts: Sequence[str],
     split: Mapping[str, Sequence[str]],
     primaries: set[str],
-    hostvars: Mapping[str, Mapping[str, Any]],
 ) -> str:
     elsewhere = [
         f"{host} of group {other}"
@@ -502,11 +503,7 @@ def _no_primary(
         if host in primaries
     ]
     if not elsewhere:
-        elsewhere = [
-            f"{host}, which is outside the group"
-            for host in hostvars
-            if host not in cluster_hosts and host != "localhost" and _marked(hostvars[host])
-        ]
+        elsewhere = [f"{host}, which is outside the group" for host in sorted(primaries) if host not in cluster_hosts]
     hosts = ", ".join(cluster_hosts)
     if elsewhere:
         plural = len(cluster_hosts) > 1
@@ -515,10 +512,6 @@ def _no_primary(
             f"({', '.join(elsewhere)}); put them into one group, or set mysql_primary: true on one of {hosts}"
         )
     return f"group {cluster} has no primary: set mysql_primary: true on exactly one of {hosts}"
-
-
-def _marked(variables: Mapping[str, Any]) -> bool:
-    return "mysql_primary" in variables and str(variables["mysql_primary"]).lower() in ("true", "yes")
 
 
 def _child_groups(

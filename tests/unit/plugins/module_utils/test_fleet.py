@@ -194,14 +194,19 @@ def test_a_fleet_may_do_without_a_tier() -> None:
     assert fleet["mysql"] == {"cluster": None, "primary": None, "replicas": [], "hosts": []}
     assert fleet["mysql_clusters"] == {}
     assert fleet["redis_cluster"] == fleet["queue_workers"] == fleet["object_storage"] == []
-    assert set(fleet["hosts"]) == {"lb1", "lb2", "app1", "app2"}
+    assert {name for name, host in fleet["hosts"].items() if host["tiers"]} == {"lb1", "lb2", "app1", "app2"}
 
 
-def test_hosts_outside_the_tiers_are_nobodys_business() -> None:
+def test_hosts_outside_the_tiers_are_known_and_checked() -> None:
     groups, hostvars = inventory()
-    groups["office"] = ["printer"]
-    hostvars["printer"] = {"ansible_host": "192.0.2.21", "fleet_nonsense": 1}
-    assert "printer" not in topology(groups, hostvars)["hosts"]
+    groups["office"] = ["monitor1"]
+    groups["all"].append("monitor1")
+    hostvars["monitor1"] = {"ansible_host": "192.0.2.90"}
+    fleet = topology(groups, hostvars)
+    assert fleet["hosts"]["monitor1"]["tiers"] == []
+    hostvars["monitor1"] = {"ansible_host": "192.0.2.21"}
+    with pytest.raises(FleetError, match=r"hosts app1, monitor1 have one address, 192\.0\.2\.21"):
+        topology(groups, hostvars)
 
 
 def test_a_fleet_without_a_vip_has_none() -> None:
