@@ -57,7 +57,11 @@ def test_what_a_dotenv_file_cannot_hold_is_refused_by_name(settings: dict[str, A
 
 
 def test_endpoints_leave_out_servers_that_are_down() -> None:
-    servers = [{"address": "192.0.2.1", "state": "active"}, {"address": "192.0.2.2", "state": "down"}, {"address": "2001:db8::1", "state": "draining"}]
+    servers = [
+        {"address": "192.0.2.1", "state": "active"},
+        {"address": "192.0.2.2", "state": "down"},
+        {"address": "2001:db8::1", "state": "draining"},
+    ]
     rows = endpoints(servers, [1, 2])
     assert [(row["host"], row["port"]) for row in rows] == [("192.0.2.1", 1), ("192.0.2.1", 2), ("2001:db8::1", 1), ("2001:db8::1", 2)]
     assert endpoint_urls(rows[1:3], "redis") == ["redis://192.0.2.1:2", "redis://[2001:db8::1]:1"]
@@ -85,7 +89,8 @@ def test_single_redis_connections_make_way_for_clusters_of_their_names() -> None
     assert it["remove"] == ["database.redis.default", "database.redis.cache"]
     assert set(it["set"]["database.redis.clusters"]) == {"default", "cache"}
     assert it["set"]["database.redis.options.password"] == ["app", "secret"]
-    assert overlay(settings(redis={"durable": NODES, "cache": NODES, "password": "secret"}))["set"]["database.redis.options.password"] == "secret"
+    without_user = overlay(settings(redis={"durable": NODES, "cache": NODES, "password": "secret"}))
+    assert without_user["set"]["database.redis.options.password"] == "secret"
 
 
 def test_without_redis_the_application_keeps_its_own() -> None:

@@ -226,7 +226,7 @@ def test_a_reload_is_over_when_the_old_children_are_gone(tmp_path: Path) -> None
 
 
 def test_a_reload_that_never_ends_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="php.service still has processes from before its reload after 5 s"):
+    with pytest.raises(ReleaseError, match=r"php\.service still has processes from before its reload after 5 s"):
         reload_unit("php.service", Runner((0, "10\n", "")), Clock(), 5, proc_with(tmp_path, {11: 10}))
 
 
@@ -269,7 +269,11 @@ def test_a_page_may_need_a_moment(port: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        pytest.param((503, "r1", '{"cache": {"state": "down", "message": "refused"}}'), "answered 503 instead of 200 for 5 s; failing: cache: refused", id="ill"),
+        pytest.param(
+            (503, "r1", '{"cache": {"state": "down", "message": "refused"}}'),
+            "answered 503 instead of 200 for 5 s; failing: cache: refused",
+            id="ill",
+        ),
         pytest.param((200, "r0", ""), "the answer came from release r0, not r1", id="another release"),
     ],
 )
