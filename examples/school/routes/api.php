@@ -11,8 +11,7 @@ Route::middleware('session')->group(function () {
     Route::post('basket', [Api\BasketController::class, 'add'])->block(10, 10);
 });
 
-Route::get('courses', Api\CourseController::class)
-    ->middleware('cache.headers:public;etag;max_age='.config('school.courses_cache_seconds'));
+Route::get('courses', Api\CourseController::class);
 
 Route::post('enrolments', [Api\EnrolmentController::class, 'store']);
 Route::get('enrolments/{id}', [Api\EnrolmentController::class, 'show'])->whereNumber('id');

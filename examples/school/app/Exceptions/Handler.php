@@ -4,6 +4,9 @@ namespace App\Exceptions;
 
 use Illuminate\Database\DetectsLostConnections;
 use Illuminate\Foundation\Exceptions\Handler as ExceptionHandler;
+use PDOException;
+use RedisClusterException;
+use RedisException;
 use Symfony\Component\HttpKernel\Exception\ServiceUnavailableHttpException;
 use Throwable;
 
@@ -11,13 +14,16 @@ class Handler extends ExceptionHandler
 {
     use DetectsLostConnections;
 
-    public function register(): void
+    /** What will pass is told as such; the log gets the exception itself. */
+    public function render($request, Throwable $e)
     {
-        $this->map(\PDOException::class, fn (\PDOException $e) => $this->isOutage($e)
-            ? new ServiceUnavailableHttpException(1, 'The database is not reachable right now. Try again.', $e)
-            : $e);
-        $this->map(\RedisException::class, fn ($e) => new ServiceUnavailableHttpException(1, 'Redis is not reachable right now. Try again.', $e));
-        $this->map(\RedisClusterException::class, fn ($e) => new ServiceUnavailableHttpException(1, 'Redis is not reachable right now. Try again.', $e));
+        $message = match (true) {
+            $e instanceof PDOException && $this->willPass($e) => 'The database is not reachable right now. Try again.',
+            $e instanceof RedisException, $e instanceof RedisClusterException => 'Redis is not reachable right now. Try again.',
+            default => null,
+        };
+
+        return parent::render($request, $message === null ? $e : new ServiceUnavailableHttpException(1, $message, $e));
     }
 
     /** The API speaks JSON, also when it has bad news and whatever the client's Accept header says. */
@@ -26,9 +32,10 @@ class Handler extends ExceptionHandler
         return $request->is('api/*') || parent::shouldReturnJson($request, $e);
     }
 
-    /** A connection that is gone or refused, or a primary that has just been demoted. */
-    private function isOutage(\PDOException $e): bool
+    /** A connection that is gone or refused, or a primary that has just been demoted (errors 1290, 1836, 3100). */
+    private function willPass(PDOException $e): bool
     {
-        return $this->causedByLostConnection($e) || preg_match('/\b(2002|2013|2006|1290|1836|3100)\b|read-only/', $e->getMessage()) === 1;
+        return $this->causedByLostConnection($e)
+            || preg_match('/\[(2002|2006|2013)\]|: (1290|1836|2002|2006|2013|3100) /', $e->getMessage()) === 1;
     }
 }

@@ -42,7 +42,6 @@ class Kernel extends HttpKernel
     ];
 
     protected $middlewareAliases = [
-        'cache.headers' => \Illuminate\Http\Middleware\SetCacheHeaders::class,
         'throttle' => \Illuminate\Routing\Middleware\ThrottleRequests::class,
     ];
 }

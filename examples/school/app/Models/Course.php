@@ -18,6 +18,6 @@ class Course extends Model
 
     public function price(): string
     {
-        return number_format($this->price_cents / 100, 2).' €';
+        return number_format($this->price_cents / 100, 2)."\u{a0}€";
     }
 }

@@ -20,11 +20,13 @@ class CourseController
         $academy = (int) ($input['academy_id'] ?? 0);
         $page = (int) ($input['page'] ?? 1);
 
-        return response()->json(Cache::remember(
-            "courses:$academy:$page",
-            config('school.courses_cache_seconds'),
-            fn () => $this->page($academy, $page),
-        ));
+        $seconds = config('school.courses_cache_seconds');
+        $response = response()->json(Cache::remember("courses:$academy:$page", $seconds, fn () => $this->page($academy, $page)));
+
+        // Here, not in Laravel's middleware for it: that would have a 503 kept in shared caches as well.
+        $response->setPublic()->setMaxAge($seconds)->setEtag(md5($response->getContent()))->isNotModified($request);
+
+        return $response;
     }
 
     private function page(int $academy, int $page): array
