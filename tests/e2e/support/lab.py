@@ -27,9 +27,10 @@ LABEL = "graphic_school.scaling.lab"
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a playbook: its exit code, what each host counted, and every task with its results."""
+    """One run of a playbook: its exit code, the plays it began, what each host counted, every task with its results."""
 
     code: int
+    plays: list[str]
     stats: dict[str, dict[str, int]]
     tasks: list[tuple[str, dict[str, dict[str, Any]]]]
     output: str
@@ -217,7 +218,7 @@ class Lab:
         except json.JSONDecodeError as error:
             raise AssertionError(f"{playbook} ended with {done.returncode} and printed no JSON:\n{output}") from error
         tasks = [(task["task"]["name"], task["hosts"]) for play in told["plays"] for task in play["tasks"]]
-        return Run(done.returncode, told["stats"], tasks, output)
+        return Run(done.returncode, [play["play"]["name"] for play in told["plays"]], told["stats"], tasks, output)
 
     def lab(self, *words: str) -> str:
         """Run the lab's own program, as `python -m lab <words>`."""
