@@ -190,8 +190,7 @@ def build_fleet(
         if "mysql_primary" in variables and _boolean(host, "mysql_primary", variables["mysql_primary"], problems):
             primaries.add(host)
 
-    _refuse_shared_addresses(hosts, problems)
-    vip = _vip(vips, hosts, problems)
+    vip = _vip(vips, _by_address(hosts, problems), problems)
     pools = {tier: tuple(hosts[host] for host in members[tier]) for tier in TIERS}
     for tier in TIERS:
         _refuse_idle_pool(tier, names[tier], pools[tier], problems)
@@ -330,7 +329,11 @@ def _is_ip(value: str) -> bool:
 
 
 def _canonical(address: str) -> str:
-    return str(ipaddress.ip_address(address)) if _is_ip(address) else address.lower()
+    """One spelling for each address, so that `2001:DB8:0::1` is `2001:db8::1`."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address.lower()
 
 
 def _whole(
@@ -406,7 +409,8 @@ def _size(host: str, name: str, sizes: Any, problems: _Problems) -> Size:
     return Size()
 
 
-def _refuse_shared_addresses(hosts: Mapping[str, Server], problems: _Problems) -> None:
+def _by_address(hosts: Mapping[str, Server], problems: _Problems) -> dict[str, list[str]]:
+    """The names of the hosts at each address; more than one is a problem."""
     by_address: dict[str, list[str]] = {}
     for host in hosts.values():
         by_address.setdefault(_canonical(host.address), []).append(host.name)
@@ -415,9 +419,10 @@ def _refuse_shared_addresses(hosts: Mapping[str, Server], problems: _Problems) -
             problems.add(
                 f"hosts {', '.join(names)} have one address, {address}: give each its own ansible_host or fleet_address"
             )
+    return by_address
 
 
-def _vip(vips: Mapping[str, Sequence[str]], hosts: Mapping[str, Server], problems: _Problems) -> str | None:
+def _vip(vips: Mapping[str, Sequence[str]], by_address: Mapping[str, Sequence[str]], problems: _Problems) -> str | None:
     if not vips:
         return None
     if len(vips) > 1:
@@ -428,11 +433,8 @@ def _vip(vips: Mapping[str, Sequence[str]], hosts: Mapping[str, Server], problem
     if not _is_ip(vip):
         problems.add(f"fleet_vip must be one IPv4 or IPv6 address without a prefix length, not: {vip}; e.g. 192.0.2.10")
         return None
-    for host in hosts.values():
-        if _canonical(host.address) == _canonical(vip):
-            problems.add(
-                f"fleet_vip {vip} is the address of host {host.name}: give the VIP an unused address of that network"
-            )
+    for name in by_address.get(_canonical(vip), ()):
+        problems.add(f"fleet_vip {vip} is the address of host {name}: give the VIP an unused address of that network")
     return vip
 
 
