@@ -320,7 +320,8 @@ class Probe:
         for check in checks:
             def question(check: Check = check) -> tuple[int, str]:
                 answer = self.script(address, script, check.path, release)
-                return answer.status, answer.body
+                # A page that died has no body; what PHP said about it comes beside it.
+                return answer.status, answer.body or answer.errors
 
             self.wait(f"release {release} on {self.server}, asked for {check.path} through {address},", check.status, patience, question)
 
