@@ -202,7 +202,6 @@ def _build_base(recipe: Recipe) -> None:
         f"cp {work}/sources.list \"$1/etc/apt/sources.list\"\n"
         "rm -f \"$1\"/etc/apt/sources.list.d/*\n"
         f"cp {work}/dpkg.cfg \"$1/etc/dpkg/dpkg.cfg.d/lab\"\n"
-        f"mkdir -p \"$1/etc/systemd/journald.conf.d\" && cp {work}/journald.conf \"$1/etc/systemd/journald.conf.d/lab.conf\"\n"
         "mkdir -p \"$1/etc/systemd/journald.conf.d\"\n"
         f"cp {work}/journald.conf \"$1/etc/systemd/journald.conf.d/lab.conf\"\n"
         f"chroot \"$1\" systemctl mask {' '.join(MASKED_UNITS)}\n"
