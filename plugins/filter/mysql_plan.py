@@ -77,6 +77,7 @@ from ..module_utils.mysql_users import UserError, wanted_users
 def mysql_plan(
     observed: Iterable[Mapping[str, Any]],
     clusters: Mapping[str, Mapping[str, Any]],
+    *,
     port: int = 3306,
     users: Iterable[Mapping[str, Any]] = (),
     databases: Iterable[str] = (),

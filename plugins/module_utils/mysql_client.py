@@ -129,7 +129,9 @@ def read_server(
         "semi_sync_replicas": int(status.get("Rpl_semi_sync_source_clients") or 0),
         "databases": sorted(
             name
-            for name in (row["schema_name"] for row in rows(connection, "SELECT schema_name FROM information_schema.schemata"))
+            for name in (
+                row["schema_name"] for row in rows(connection, "SELECT schema_name FROM information_schema.schemata")
+            )
             if name not in SYSTEM_SCHEMAS
         ),
         "users": _users(connection, users),
@@ -231,7 +233,8 @@ def _users(connection: Connection, users: Sequence[Mapping[str, Any]]) -> dict[s
         grants = rows(connection, "SHOW GRANTS FOR %s@%s", (name, host))
         result[f"{name}@{host}"] = {
             "plugin": row["plugin"],
-            "password_matches": row["plugin"] == "auth_socket" or password_matches(str(user.get("password") or ""), bytes(stored)),
+            "password_matches": row["plugin"] == "auth_socket"
+            or password_matches(str(user.get("password") or ""), bytes(stored)),
             "privileges": {
                 on: sorted(privileges)
                 for on, privileges in parse_grants(text(next(iter(grant.values()))) for grant in grants).items()
@@ -317,7 +320,9 @@ class Performer:
                     arguments=(literal,) if number is None else None,
                 )
             except Exception as error:
-                raise ClientError(f"mysql_settings: {name} = {value} was refused by the running server: {error}") from error
+                raise ClientError(
+                    f"mysql_settings: {name} = {value} was refused by the running server: {error}"
+                ) from error
 
     def _do_restart(self) -> None:
         self.restart()
@@ -465,7 +470,9 @@ class Performer:
             )
         finally:
             connection.close()
-        why = channel["error"] or (f"error {last[0]['number']}: {last[0]['message']}" if last and last[0]["number"] else "")
+        why = channel["error"] or (
+            f"error {last[0]['number']}: {last[0]['message']}" if last and last[0]["number"] else ""
+        )
         return f"receiver {channel['receiver']}, applier {channel['applier']} {why}".strip()
 
 

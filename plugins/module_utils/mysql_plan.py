@@ -146,7 +146,12 @@ def plan(cluster: Cluster, actual: Mapping[str, State], wanted: Wanted) -> Plan:
     donor = _donor(primary, replicas, states, cluster.port, by_name[primary].address)
     for server in replicas:
         own, refusal = _replica_steps(
-            server, states[server.name], cluster, by_name[primary], states[primary], by_name[donor]
+            server,
+            states[server.name],
+            cluster=cluster,
+            primary=by_name[primary],
+            primary_state=states[primary],
+            donor=by_name[donor],
         )
         steps += own
         if refusal:
@@ -160,16 +165,16 @@ def plan(cluster: Cluster, actual: Mapping[str, State], wanted: Wanted) -> Plan:
         if state.settings_restart and name == primary and not wanted.restart_primary and not new:
             warnings.append(
                 f"{name} is primary and is not restarted: "
-                + ", ".join(f"{setting} stays {values[1]}" for setting, values in sorted(state.settings_restart.items()))
+                + ", ".join(
+                    f"{setting} stays {values[1]}" for setting, values in sorted(state.settings_restart.items())
+                )
                 + "; switch over first, or set mysql_restart_primary_enabled: true"
             )
     order = {phase: number for number, phase in enumerate(PHASES)}
     return Plan(primary, tuple(sorted(steps, key=lambda step: order[step.phase])), tuple(warnings), refused)
 
 
-def current_primary(
-    cluster: Cluster, servers: Sequence[Server], states: Mapping[str, State]
-) -> tuple[str, bool]:
+def current_primary(cluster: Cluster, servers: Sequence[Server], states: Mapping[str, State]) -> tuple[str, bool]:
     """Return the name of the server that is primary, and whether the cluster is only about to begin.
 
     Of several writable servers one is primary beyond doubt when it holds all that the others hold and nothing replicates from
@@ -261,24 +266,24 @@ def _primary_steps(server: Server, state: State, wanted: Wanted, *, replicated: 
 
 
 def _replica_steps(
-    server: Server, state: State, cluster: Cluster, primary: Server, primary_state: State, donor: Server
+    server: Server, state: State, *, cluster: Cluster, primary: Server, primary_state: State, donor: Server
 ) -> tuple[list[Step], str]:
     """A replica's steps, and why it cannot be brought all the way, if so. Data that only this server holds is never touched."""
     name = server.name
     steps: list[Step] = []
     refusal = ""
 
-    def add(action: str, text: str, phase: str = "replicas", **arguments: Any) -> None:
-        steps.append(Step(name, phase, action, text, arguments))
+    def add(action: str, text: str, **arguments: Any) -> None:
+        steps.append(Step(name, "restart" if action == "restart" else "replicas", action, text, arguments))
 
     if not state.answers:
         return [], f"{name} does not answer: {state.why}; see journalctl -u mysql and /var/log/mysql/error.log there"
-    source = {"host": primary.address, "port": cluster.port}
+    source: dict[str, Any] = {"host": primary.address, "port": cluster.port}
     channel = state.channel
     attached = channel is not None and (channel.source_host, channel.source_port) == (primary.address, cluster.port)
     if state.semi_sync_source:
         add("semi_sync_off", "stop waiting for acknowledgements: it is a replica")
-    if state.installed and (not state.super_read_only or state.read_only_persisted is not None):
+    if state.installed and (not (state.super_read_only and state.read_only) or state.read_only_persisted is not None):
         add("make_read_only", "refuse writes, also after a restart")
     if state.settings_online:
         add("set", _settings_text(state.settings_online), settings=_wanted_values(state.settings_online))
@@ -308,7 +313,7 @@ def _replica_steps(
     elif channel.receiver == "OFF" or channel.applier != "ON":
         add("start", f"go on replicating from {primary.name}")
     if state.settings_restart and not refusal:
-        add("restart", _restart_text(state.settings_restart), phase="restart")
+        add("restart", _restart_text(state.settings_restart))
     return steps, refusal
 
 
@@ -370,7 +375,8 @@ def _user_arguments(change: UserChange) -> dict[str, Any]:
 def cluster_from(name: str, data: Mapping[str, Any], port: int) -> Cluster:
     """Return the cluster of a row of C(fleet.mysql_clusters). Raises PlanError when it has no hosts or no primary."""
     servers = tuple(
-        Server(str(row["name"]), str(row["address"]), str(row.get("state") or "active")) for row in data.get("hosts") or ()
+        Server(str(row["name"]), str(row["address"]), str(row.get("state") or "active"))
+        for row in data.get("hosts") or ()
     )
     primary = data.get("primary")
     start = str(primary["name"] if isinstance(primary, Mapping) else primary or "")

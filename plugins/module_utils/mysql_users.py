@@ -17,7 +17,9 @@ CRYPT_ORDER = (
     (0, 10, 20), (21, 1, 11), (12, 22, 2), (3, 13, 23), (24, 4, 14),
     (15, 25, 5), (6, 16, 26), (27, 7, 17), (18, 28, 8), (9, 19, 29),
 )  # fmt: skip
-GRANT = re.compile(r"GRANT (?P<privileges>.+?) ON (?P<object>(?:`(?:[^`]|``)*`|\*)\.(?:`(?:[^`]|``)*`|\*)) TO ", re.DOTALL)
+GRANT = re.compile(
+    r"GRANT (?P<privileges>.+?) ON (?P<object>(?:`(?:[^`]|``)*`|\*)\.(?:`(?:[^`]|``)*`|\*)) TO ", re.DOTALL
+)
 # What a user with ALL PRIVILEGES ON *.* holds: SHOW GRANTS lists them one by one, so a few that only ALL gives stand for all.
 EVERYTHING = frozenset({"SELECT", "SUPER", "SHUTDOWN", "FILE", "CREATE USER"})
 NAME = re.compile(r"[^\x00-\x1f'\"`\\]{1,32}")
@@ -94,7 +96,9 @@ def _check(user: WantedUser) -> None:
             f"mysql_users: {user.account!r} is no name@host that MySQL takes; use up to 32 plain characters, host % or an address"
         )
     if user.plugin not in ("caching_sha2_password", "auth_socket"):
-        raise UserError(f"mysql_users: {user.account} has plugin {user.plugin!r}; use caching_sha2_password or auth_socket")
+        raise UserError(
+            f"mysql_users: {user.account} has plugin {user.plugin!r}; use caching_sha2_password or auth_socket"
+        )
     if user.tls not in TLS_MODES:
         raise UserError(f"mysql_users: {user.account} has tls {user.tls!r}; use one of: {', '.join(TLS_MODES)}")
     for on, privileges in user.privileges.items():
@@ -106,8 +110,11 @@ def _check(user: WantedUser) -> None:
 
 
 def normal_privilege(text: str) -> str:
-    """Return a privilege as SHOW GRANTS spells it: C(all) → C(ALL PRIVILEGES)."""
-    name = " ".join(text.upper().split()) if "(" not in text else text.strip()
+    """Return a privilege in one spelling: C(all) → C(ALL PRIVILEGES), C(select(a,b)) → C(SELECT (a, b))."""
+    head, _bracket, columns = text.replace("`", "").partition("(")
+    name = " ".join(head.upper().split())
+    if columns:
+        return f"{name} ({', '.join(sorted(column.strip() for column in columns.rstrip(') ').split(',')))})"
     return "ALL PRIVILEGES" if name == "ALL" else name
 
 

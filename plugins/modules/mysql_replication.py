@@ -9,8 +9,9 @@ module: mysql_replication
 short_description: Perform this host's steps of a MySQL cluster's plan
 version_added: "0.1.0"
 description:
-  - Performs steps that P(graphic_school.scaling.mysql_plan#filter) returned, in their order - create users and databases, copy another server
-    by CLONE, replicate from the primary over TLS with GTID auto-positioning, be writable or not, wait for acknowledgements.
+  - Performs steps that P(graphic_school.scaling.mysql_plan#filter) returned, in their order.
+  - Among them are to create users and databases, copy another server by CLONE, replicate from the primary over TLS
+    with GTID auto-positioning, be writable or not, wait for acknowledgements.
   - Every wait has an end and an error that says what was missing.
 author: graphic_school.scaling contributors (@graphic_school)
 options:
@@ -158,7 +159,10 @@ def main() -> None:
                 performer.perform(step["action"], step["arguments"])
             except (ClientError, pymysql.Error) as error:
                 module.fail_json(
-                    msg=f"{step['text']}: {error}", performed=performed, steps_left=told[len(performed) :], changed=bool(performed)
+                    msg=f"{step['text']}: {error}",
+                    performed=performed,
+                    steps_left=told[len(performed) :],
+                    changed=bool(performed),
                 )
             performed.append(step["text"])
     if options["refused"]:

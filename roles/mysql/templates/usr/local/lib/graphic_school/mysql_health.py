@@ -69,7 +69,10 @@ def look_from(row: dict[str, Any]) -> Look:
         uuid=str(row["uuid"]),
         writable=not int(row["read_only"]),
         confirmed=confirmed(
-            bool(int(row["semi_sync"])), int(row["clients"] or 0), int(row["needed"] or 1), int(row["acknowledged"] or 0)
+            bool(int(row["semi_sync"])),
+            int(row["clients"] or 0),
+            int(row["needed"] or 1),
+            int(row["acknowledged"] or 0),
         ),
         source=row["source"],
         source_uuid=row["source_uuid"],

@@ -1,0 +1,116 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The health service sends writes to the primary that is, reads to replicas that keep up, and nobody to a server that hangs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def load() -> ModuleType:
+    path = ROOT / "roles/mysql/templates/usr/local/lib/graphic_school/mysql_health.py"
+    spec = importlib.util.spec_from_file_location("mysql_health", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mysql_health"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+health: Any = load()
+PRIMARY = health.Look(uuid="u1", writable=True, confirmed=True)
+REPLICA = health.Look(
+    uuid="u2", writable=False, confirmed=True, source="192.0.2.31", source_uuid="u1", replicating=True, lag=0.0
+)
+LATE = health.Look(uuid="u2", writable=False, confirmed=True, source="192.0.2.31", replicating=True, lag=7.5)
+CUT_OFF = health.Look(uuid="u2", writable=False, confirmed=True, source="192.0.2.31", replicating=False, lag=None)
+ROW = {
+    "uuid": "u2", "read_only": 1, "semi_sync": 0, "clients": "0", "acknowledged": "0", "needed": 1, "source": "192.0.2.31",
+    "source_uuid": "u1", "receiver": "ON", "applier": "ON", "all_applied": 1, "applying_age": None, "queued_age": 9_000_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("all_applied", "applying", "queued", "lag"),
+    [
+        pytest.param(True, None, None, 0.0, id="nothing ever came"),
+        pytest.param(True, None, 90_000_000, 0.0, id="idle: the last write is long ago, and applied"),
+        pytest.param(False, 4_000_000, 1_000_000, 4.0, id="as far behind as the oldest that is being applied"),
+        pytest.param(False, None, 2_500_000, 2.5, id="between two: at least as the one queued last"),
+        pytest.param(False, None, None, 0.0, id="received a moment ago, not yet queued"),
+        pytest.param(False, -200_000, None, 0.0, id="a primary whose clock is ahead"),
+    ],
+)
+def test_lag_is_the_age_of_what_is_not_applied(
+    all_applied: bool, applying: int | None, queued: int | None, lag: float
+) -> None:
+    assert health.lag_seconds(all_applied, applying, queued) == lag
+
+
+@pytest.mark.parametrize(
+    ("path", "look", "status"),
+    [
+        pytest.param("/primary", PRIMARY, 200, id="the primary takes writes"),
+        pytest.param("/primary", REPLICA, 503, id="a replica takes none"),
+        pytest.param("/primary", None, 503, id="a dead server takes none"),
+        pytest.param(
+            "/primary",
+            health.Look(uuid="u1", writable=True, confirmed=False),
+            503,
+            id="a primary that nobody follows takes none",
+        ),
+        pytest.param("/replica?max_lag=5", REPLICA, 200, id="a replica that keeps up takes reads"),
+        pytest.param("/replica?max_lag=5", LATE, 404, id="one that lags takes no new ones"),
+        pytest.param("/replica?max_lag=10", LATE, 200, id="how late is late is the caller's to say"),
+        pytest.param("/replica?max_lag=5", CUT_OFF, 404, id="one without its source takes no new ones"),
+        pytest.param("/replica?max_lag=5", PRIMARY, 404, id="the primary is no replica"),
+        pytest.param("/replica?max_lag=5", None, 503, id="a dead one loses those it has"),
+        pytest.param("/replica?max_lag=x", REPLICA, 503, id="a limit that is no number"),
+        pytest.param("/alive", CUT_OFF, 200, id="anything that answers is alive"),
+        pytest.param("/alive", None, 503, id="the dead are not"),
+        pytest.param("/", PRIMARY, 503, id="no other path answers"),
+    ],
+)
+def test_requests_are_answered_by_what_the_server_is(path: str, look: Any, status: int) -> None:
+    url = health.urlsplit(path)
+    code, body = health.answer(url.path, health.parse_qs(url.query), look)
+    assert code == status
+    assert body["state"]
+
+
+@pytest.mark.parametrize(
+    ("semi_sync", "clients", "acknowledged", "confirmed"),
+    [
+        pytest.param(False, 0, 0, True, id="a server without replicas needs none"),
+        pytest.param(True, 2, 0, True, id="replicas are attached"),
+        pytest.param(True, 0, 12, True, id="replicas acknowledged since it started"),
+        pytest.param(True, 0, 0, False, id="back from the dead: nobody follows"),
+    ],
+)
+def test_a_primary_is_one_that_is_followed(semi_sync: bool, clients: int, acknowledged: int, confirmed: bool) -> None:
+    assert health.confirmed(semi_sync, clients, 1, acknowledged) is confirmed
+
+
+def test_a_row_becomes_a_look() -> None:
+    assert health.look_from(ROW) == REPLICA
+    assert health.look_from({**ROW, "receiver": "CONNECTING"}).lag is None
+    assert health.look_from({**ROW, "source": None, "receiver": None, "applier": None, "read_only": 0}).writable
+
+
+def test_a_server_that_hangs_is_dead_once_its_last_answer_is_a_second_old() -> None:
+    watcher = health.Watcher("/nowhere")
+    watcher.last = PRIMARY
+    for _ in range(health.STALE_TICKS):
+        watcher.tick()
+    assert watcher.look() == PRIMARY
+    watcher.tick()
+    assert watcher.look() is None
