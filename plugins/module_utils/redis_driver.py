@@ -367,7 +367,9 @@ def restart_instance(address: str, port: int, name: str, tools: Tools) -> bool:
 def _hand_over(connection: Connection, lines: Sequence[Line], me: Line, name: str, tools: Tools) -> None:
     copies = [line for line in lines if line.primary_id == me.id and not line.failed and "fail?" not in line.flags]
     if not copies:
-        raise RedisClusterError(f"{name} is a primary without a replica that could take over: give it one, then run again")
+        raise RedisClusterError(
+            f"{name} is a primary without a replica that could take over: give it one, then run again"
+        )
     address, _, port = copies[0].address.rpartition(":")
     replica = tools.connect(address, int(port))
     try:
@@ -380,4 +382,6 @@ def _hand_over(connection: Connection, lines: Sequence[Line], me: Line, name: st
         return now.get("role") == "slave" and now.get("master_link_status") == "up"
 
     if not tools.wait(gone):
-        raise RedisClusterError(f"{name} is still primary {tools.seconds:.0f} s after CLUSTER FAILOVER of {address}:{port}")
+        raise RedisClusterError(
+            f"{name} is still primary {tools.seconds:.0f} s after CLUSTER FAILOVER of {address}:{port}"
+        )

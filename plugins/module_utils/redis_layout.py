@@ -90,7 +90,11 @@ def layout(
             for instance in local
         ],
         "services": [
-            {"name": f"{UNIT}@{instance['name']}", "restart_on": [f"/etc/systemd/system/{UNIT}@.service"], "restart": "hold"}
+            {
+                "name": f"{UNIT}@{instance['name']}",
+                "restart_on": [f"/etc/systemd/system/{UNIT}@.service"],
+                "restart": "hold",
+            }
             for instance in local
         ],
     }
@@ -106,7 +110,9 @@ def acl_files(
             "path": f"/etc/redis/{row['name']}.acl",
             "content": acl_text(
                 [
-                    {**user, "rules": f"{user['rules']} {row['app_commands']}".strip()} if user["name"] == app_user else user
+                    {**user, "rules": f"{user['rules']} {row['app_commands']}".strip()}
+                    if user["name"] == app_user
+                    else user
                     for user in users
                 ]
             ),
@@ -127,8 +133,8 @@ def acl_text(users: Sequence[Mapping[str, str]]) -> str:
     lines = ["user default off resetpass resetkeys resetchannels -@all"]
     for user in users:
         digest = hashlib.sha256(user["password"].encode()).hexdigest()
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", user["name"]) or "\n" in user["rules"]:
-            raise RedisLayoutError(f"a Redis user's name is letters, digits, _ and -, and its rules are one line: {user['name']!r}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", user["name"]):
+            raise RedisLayoutError(f"a Redis user's name is letters, digits, _ and -, not: {user['name']!r}")
         lines.append(f"user {user['name']} on resetpass #{digest} {' '.join(user['rules'].split())}")
     revision = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return "\n".join([*lines, f"user revision-{revision} off resetpass resetkeys resetchannels -@all"]) + "\n"

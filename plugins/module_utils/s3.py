@@ -51,7 +51,13 @@ Transport = Callable[[str, str, Mapping[str, str], bytes], Answer]
 
 
 def signed_headers(
-    method: str, url: str, body: bytes, credentials: Credentials, now: datetime, extra: Mapping[str, str] | None = None
+    method: str,
+    url: str,
+    body: bytes,
+    credentials: Credentials,
+    now: datetime,
+    *,
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the headers of a signed request: Authorization, x-amz-date, x-amz-content-sha256, host and `extra`."""
     parts = urlsplit(url)

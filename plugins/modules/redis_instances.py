@@ -204,7 +204,9 @@ def main() -> None:
             left = apply_settings(again, wanted, check=False).restart
             again.close()
             if left:
-                raise RedisClusterError(f"{left[0].name} is still {left[0].before!r} after a restart; is its file right?")
+                raise RedisClusterError(
+                    f"{left[0].name} is still {left[0].before!r} after a restart; is its file right?"
+                )
             result["restarted"].append(name)
     except (RedisClusterError, RedisReplyError, OSError) as error:
         module.fail_json(msg=f"{name}: {error}", **result)

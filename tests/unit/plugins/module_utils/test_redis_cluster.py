@@ -500,7 +500,9 @@ def test_what_is_comes_from_what_the_instances_say() -> None:
 
 def test_one_instance_sees_the_pool_by_address_and_leaves_out_the_dead() -> None:
     pool = make_pool()
-    seen = seen_from_one(pool, parse_nodes(TEXT.replace("192.0.2.2:6379@16379,redis2 master", "192.0.2.2:6379 master,fail")))
+    seen = seen_from_one(
+        pool, parse_nodes(TEXT.replace("192.0.2.2:6379@16379,redis2 master", "192.0.2.2:6379 master,fail"))
+    )
     assert [str(node.instance) for node in seen.nodes] == ["redis1:6379", "redis3:6380"]
 
 
