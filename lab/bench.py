@@ -16,7 +16,7 @@ def bench() -> None:
     content = summary.read()
     if not content:
         raise LabError(f"{settings.SUMMARY_FILE} is missing: make bench measures the fleet that `make demo` makes")
-    venv, _ = bootstrap.ensure_venv("dev")
+    venv = bootstrap.ensure_venv("dev")
     say("make demo from nothing")
     for name, seconds in content.get("stages_from_nothing", {}).items():
         say(f"  {name:<10} {seconds:7.1f} s")

@@ -76,8 +76,8 @@ def venv_key(kind: str, root: Path = settings.ROOT) -> str:
     return f"{kind}-{hashlib.sha256(b'\0'.join(texts)).hexdigest()[:12]}"
 
 
-def ensure_venv(kind: str) -> tuple[Path, bool]:
-    """The virtual environment (shared by all checkouts with the same requirements) and whether it had to be made.
+def ensure_venv(kind: str) -> Path:
+    """The virtual environment, shared by all checkouts with the same requirements; made where it is missing.
 
     A "dev" environment holds everything that "run" does, so it is taken for both where it exists.
     """
@@ -86,8 +86,8 @@ def ensure_venv(kind: str) -> tuple[Path, bool]:
             path = cache / f"venv-{venv_key(candidate)}"
             if (path / "complete").exists():
                 _link(path)
-                return path, False
-    return _make_venv(settings.cache_dir() / f"venv-{venv_key(kind)}", kind), True
+                return path
+    return _make_venv(settings.cache_dir() / f"venv-{venv_key(kind)}", kind)
 
 
 def _make_venv(path: Path, kind: str) -> Path:

@@ -96,7 +96,7 @@ def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
     with progress.stage("packages", "Podman and what the images are made with"):
         bootstrap.ensure_packages()
     with progress.stage("venv", "Ansible in a virtual environment"):
-        venv_path, _ = bootstrap.ensure_venv("run")
+        venv_path = bootstrap.ensure_venv("run")
     with progress.stage("images", "a Debian system for every tier"):
         credentials.write()
         mirror = images.host_mirror()
@@ -178,7 +178,7 @@ def recreate(options: argparse.Namespace) -> None:
 def prune(options: argparse.Namespace) -> None:
     """Remove hosts that the lab made and the inventory no longer has."""
     become_root()
-    venv_path, _ = bootstrap.ensure_venv("run")
+    venv_path = bootstrap.ensure_venv("run")
     names = {host.name for host in inventory.hosts(inventory.read(venv_path, options.inventory))}
     gone = [container.name for container in podman.containers() if container.ours and container.name not in names]
     fleet.remove(gone)
@@ -208,8 +208,7 @@ def down(options: argparse.Namespace) -> None:
 def venv(options: argparse.Namespace) -> None:
     """Make the virtual environment and print its path."""
     settings.LAB.mkdir(exist_ok=True)
-    path, _ = bootstrap.ensure_venv(options.kind)
-    say(str(path))
+    say(str(bootstrap.ensure_venv(options.kind)))
 
 
 def become_root() -> None:

@@ -16,7 +16,7 @@ ALPHANUMERIC = string.ascii_letters + string.digits
 
 def word(length: int = 32) -> str:
     """A random word of letters and digits: nothing in it needs quoting anywhere."""
-    return "".join(secrets.choice(ALPHANUMERIC) for _ in range(length))
+    return "".join(secrets.choice(ALPHANUMERIC) for _index in range(length))
 
 
 def laravel_key() -> str:

@@ -88,7 +88,7 @@ def refusals(
 
 
 def _cure(network: Network) -> str:
-    kind, _, name = network.via.partition(" ")
+    kind, _space, name = network.via.partition(" ")
     if kind == "podman":
         return f"podman network rm {name.removeprefix('network ')}"
     return f"ip route del {network.cidr}, or disconnect what set it on {name or network.via}"
@@ -122,7 +122,7 @@ def probe(environ: dict[str, str] | None = None) -> Machine:
 def pretend(machine: Machine, wishes: str) -> Machine:
     """The machine with single facts replaced: `name=value` words; networks as `networks=cidr,cidr`."""
     for wish in wishes.split():
-        name, _, value = wish.partition("=")
+        name, _sign, value = wish.partition("=")
         if name not in {field.name for field in fields(Machine)}:
             raise LabError(
                 f"LAB_PRETEND knows no fact {name!r}: use one of {', '.join(f.name for f in fields(Machine))}"
@@ -145,7 +145,7 @@ def routes(table: str, ignore: Collection[str] = ()) -> list[Network]:
     """The networks of the kernel's table /proc/net/route, without those of the interfaces in `ignore`."""
     found = []
     for line in table.splitlines()[1:]:
-        interface, destination, _gateway, _flags, _refs, _use, _metric, mask, *_ = line.split()
+        interface, destination, _gateway, _flags, _refs, _use, _metric, mask, *_rest = line.split()
         if interface in ignore:
             continue
         address, netmask = (socket.inet_ntoa(struct.pack("<L", int(word, 16))) for word in (destination, mask))
@@ -176,12 +176,12 @@ def _os_release(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     pairs = (line.partition("=") for line in path.read_text("utf-8").splitlines() if "=" in line)
-    return {key: value.strip('"') for key, _, value in pairs}
+    return {key: value.strip('"') for key, _sign, value in pairs}
 
 
 def _meminfo(path: Path) -> dict[str, int]:
     pairs = (line.partition(":") for line in path.read_text("ascii").splitlines())
-    return {key: int(value.split()[0]) for key, _, value in pairs}
+    return {key: int(value.split()[0]) for key, _sign, value in pairs}
 
 
 def _free_mb(path: Path) -> int:

@@ -73,7 +73,7 @@ def _look(fetch: Callable[[str], Answer], address: str, app_servers: set[str]) -
         raise LabError(f"GET https://{address}/api/health answers {health.status}: {health.body[:400]!r}")
     lines.append("GET /api/health answers 200: database, cache, queue and storage work")
     served: set[str] = set()
-    for _ in range(40):
+    for _request in range(40):
         served.add(fetch("/up").headers.get("x-served-by", ""))
         if app_servers <= served:
             break

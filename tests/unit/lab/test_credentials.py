@@ -37,5 +37,5 @@ def test_words_need_no_quoting_anywhere() -> None:
 
 
 def test_the_application_key_is_what_laravel_takes() -> None:
-    kind, _, key = laravel_key().partition(":")
+    kind, _colon, key = laravel_key().partition(":")
     assert (kind, len(base64.b64decode(key))) == ("base64", 32)

@@ -50,7 +50,7 @@ def test_the_failing_task_is_named_with_what_it_said() -> None:
 
 
 def test_the_recap_becomes_data() -> None:
-    heard, _ = story()
+    heard, _told = story()
     assert (heard.changed, heard.tasks) == ({"lb1": 1, "lb2": 0}, 2)
 
 
@@ -71,7 +71,9 @@ class Client:
 
 
 def looked_at(client: Client, seconds: float = 0.0) -> list[str]:
-    return check("198.18.10.10", Path("ca.pem"), {"app1", "app2"}, fetch=client, seconds=seconds, pause=lambda _: None)
+    return check(
+        "198.18.10.10", Path("ca.pem"), {"app1", "app2"}, fetch=client, seconds=seconds, pause=lambda _seconds: None
+    )
 
 
 def test_a_fleet_that_serves_passes() -> None:
