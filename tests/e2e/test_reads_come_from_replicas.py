@@ -18,7 +18,7 @@ def enrolment_reads(lab: Lab, host: str) -> int:
     """How many SELECTs on the enrolments this server has run since it started."""
     statement = (
         "SELECT COALESCE(SUM(count_star), 0) FROM performance_schema.events_statements_summary_by_digest "
-        "WHERE schema_name = 'school' AND digest_text LIKE 'SELECT %enrolments%WHERE%'"
+        "WHERE schema_name = 'school' AND digest_text LIKE 'EXECUTE SELECT %enrolments%'"
     )
     return int(lab.sql(host, statement)[0][0])
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.redis_pools import POOLS, cluster, connect, host_of, nodes, pools_are_whole
@@ -47,17 +49,22 @@ def test_the_cluster_client_of_redis_py_reads_and_writes(lab: Lab, pool: str) ->
         assert [client.delete(key) for key in keys] == [1] * len(keys)
 
 
+def stranger(lab: Lab, host: str, port: int, **claims: str) -> redis.Redis:
+    # redis-py would try again for seconds after each refusal.
+    return redis.Redis(host=lab.address(host), port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0), **claims)
+
+
 @POOL
 def test_a_stranger_is_refused_by_every_instance(lab: Lab, pool: str) -> None:
     for host in lab.tier("redis_cluster"):
         for port in POOLS[pool]:
-            with redis.Redis(host=lab.address(host), port=port, socket_timeout=5) as anonymous:
+            with stranger(lab, host, port) as anonymous:
                 with pytest.raises(redis.AuthenticationError):
                     anonymous.get("school:anything")
                 with pytest.raises(redis.AuthenticationError):
                     anonymous.ping()
             with (
-                redis.Redis(host=lab.address(host), port=port, username="app", password="guessed") as guesser,
+                stranger(lab, host, port, username="app", password="guessed") as guesser,
                 pytest.raises(redis.AuthenticationError),
             ):
                 guesser.ping()
@@ -67,8 +74,8 @@ def test_a_stranger_is_refused_by_every_instance(lab: Lab, pool: str) -> None:
 def test_the_application_may_not_administer(lab: Lab, pool: str) -> None:
     host = lab.tier("redis_cluster")[0]
     with connect(lab, host, POOLS[pool][0]) as client:
-        for command in ("CONFIG GET maxmemory", "ACL LIST", "SHUTDOWN NOSAVE", "DEBUG SLEEP 0"):
-            with pytest.raises(redis.NoPermissionError):
+        for command in ("CONFIG GET maxmemory", "ACL LIST", "SHUTDOWN NOSAVE", "FLUSHALL"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
                 client.execute_command(*command.split())
 
 

@@ -19,10 +19,10 @@ import httpx
 class Pinned(httpx.BaseTransport):
     """Connects to one address, whatever name the request asks for; the name stays in TLS and in the Host header."""
 
-    def __init__(self, address: str, ca_file: Path, limits: httpx.Limits) -> None:
+    def __init__(self, address: str, ca_file: Path, limits: httpx.Limits, *, http2: bool) -> None:
         self.address = address
         self.inner = httpx.HTTPTransport(
-            verify=ssl.create_default_context(cafile=str(ca_file)), http2=True, limits=limits
+            verify=ssl.create_default_context(cafile=str(ca_file)), http2=http2, limits=limits
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -46,7 +46,7 @@ class Visitor:
         limits = httpx.Limits(max_connections=20, max_keepalive_connections=20 if keepalive else 0)
         self.http = httpx.Client(
             base_url=url,
-            transport=Pinned(vip, ca_file, limits),
+            transport=Pinned(vip, ca_file, limits, http2=http2),
             timeout=timeout,
             headers={"Accept": "application/json"},
         )
