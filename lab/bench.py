@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import bootstrap, podman, settings, site, summary
+from .privileges import become_root
 from .shell import LabError, say
 
 
 def bench() -> None:
     """Print the figures."""
+    become_root()
     content = summary.read()
     if not content:
         raise LabError(f"{settings.SUMMARY_FILE} is missing: make bench measures the fleet that `make demo` makes")

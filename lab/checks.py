@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import bootstrap, settings
+from .privileges import become_root
 from .shell import LabError, detail, run, say
 
 # What the proof needs on this machine beyond what the demo does: a browser.
@@ -125,6 +126,7 @@ def _sanity_home() -> Path:
 
 def proof() -> None:
     """Every promise on the running fleet, seen from outside."""
+    become_root()
     if not settings.SUMMARY_FILE.exists():
         raise LabError(f"{settings.SUMMARY_FILE} is missing: the proof runs on the fleet that `make demo` makes")
     missing = bootstrap.missing_packages(PROOF_PACKAGES)
