@@ -42,7 +42,9 @@ class Pinned(httpx.BaseTransport):
 class Visitor:
     """One client of the application, with its own cookies."""
 
-    def __init__(self, url: str, vip: str, ca_file: Path, *, timeout: float = 20.0, keepalive: bool = True) -> None:
+    def __init__(
+        self, url: str, vip: str, ca_file: Path, *, timeout: float = 20.0, keepalive: bool = True, http2: bool = True
+    ) -> None:
         limits = httpx.Limits(max_connections=20, max_keepalive_connections=20 if keepalive else 0)
         self.http = httpx.Client(
             base_url=url,
