@@ -60,7 +60,7 @@ def test_the_archive_holds_no_secret_and_no_leftovers(archive: Path) -> None:
         "COPYING",
         "meta/runtime.yml",
         "playbooks/site.yml",
-        "roles/application/defaults/main.yml",
+        "roles/app/defaults/main.yml",
     } <= (set(names))
 
 
