@@ -10,6 +10,7 @@ roles stay where they are.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -75,8 +76,12 @@ class Actual:
 # -- steps -----------------------------------------------------------------------------------------------------------
 
 
+class Step:
+    """One thing to do; its text is a sentence."""
+
+
 @dataclass(frozen=True)
-class Reset:
+class Reset(Step):
     """Forget the others and own nothing (CLUSTER RESET SOFT); only ever planned for an instance without keys."""
 
     node: Instance
@@ -86,7 +91,7 @@ class Reset:
 
 
 @dataclass(frozen=True)
-class Meet:
+class Meet(Step):
     """Join the cluster of `known`."""
 
     node: Instance
@@ -97,7 +102,7 @@ class Meet:
 
 
 @dataclass(frozen=True)
-class DropSlots:
+class DropSlots(Step):
     """Give up slots that another instance owns too."""
 
     node: Instance
@@ -108,7 +113,7 @@ class DropSlots:
 
 
 @dataclass(frozen=True)
-class AddSlots:
+class AddSlots(Step):
     """Own slots that nobody owns."""
 
     node: Instance
@@ -119,7 +124,7 @@ class AddSlots:
 
 
 @dataclass(frozen=True)
-class Replicate:
+class Replicate(Step):
     """Become a replica of `primary`."""
 
     node: Instance
@@ -130,7 +135,7 @@ class Replicate:
 
 
 @dataclass(frozen=True)
-class Forget:
+class Forget(Step):
     """Every instance drops a dead node whose address one of them has taken over (a host that was built again)."""
 
     id: str
@@ -149,9 +154,6 @@ class HandOver:
 
     def __str__(self) -> str:
         return f"{self.replica} takes over from {self.primary}"
-
-
-Step = Reset | Meet | DropSlots | AddSlots | Replicate | Forget
 
 
 # -- text of the protocol --------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def parse_nodes(text: str) -> tuple[Line, ...]:
             if word.startswith("["):
                 moving = True
                 continue
-            first, _, last = word.partition("-")
+            first, _dash, last = word.partition("-")
             slots.update(range(int(first), int(last or first) + 1))
         lines.append(
             Line(
@@ -575,8 +577,9 @@ def hand_over(pool: Pool, actual: Actual) -> HandOver | None:
     if most < 1 or held[full] <= most:
         return None
     came_by: dict[str, HandOver] = {}
-    reached = [full]
-    for host in reached:
+    reached = deque([full])
+    while reached:
+        host = reached.popleft()
         for node in actual.nodes:
             primary = owners.get(node.primary_id or "")
             if primary is None or primary.instance.host != host or node.instance.host in {full, *came_by}:

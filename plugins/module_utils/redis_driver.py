@@ -190,7 +190,7 @@ class PoolDriver:
                 lines, _keys = views[step.primary]
                 primary = next(line.id for line in lines if "myself" in line.flags)
                 self._ask(step.node, "CLUSTER", "REPLICATE", primary)
-            else:
+            elif isinstance(step, Forget):
                 self._forget(step)
         except (OSError, RedisReplyError) as error:
             raise RedisClusterError(
@@ -370,7 +370,7 @@ def _hand_over(connection: Connection, lines: Sequence[Line], me: Line, name: st
         raise RedisClusterError(
             f"{name} is a primary without a replica that could take over: give it one, then run again"
         )
-    address, _, port = copies[0].address.rpartition(":")
+    address, _colon, port = copies[0].address.rpartition(":")
     replica = tools.connect(address, int(port))
     try:
         replica.command("CLUSTER", "FAILOVER")

@@ -40,7 +40,8 @@ def main() -> None:
     while True:
         time.sleep(float(config["seconds"]))
         for sentence in one_round(config, tools):
-            print(sentence, flush=True)
+            sys.stdout.write(f"{sentence}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""As much S3 as making buckets takes, over the standard library: hosts need no SDK for it.
+"""As much S3 as making buckets takes: hosts need no SDK for it.
 
 Signature: AWS Signature Version 4, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,17 +84,6 @@ def signed_headers(
         f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
     return {**headers, "Authorization": authorization}
-
-
-def over_http(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Send one request; an error status is an answer too."""
-    request = urllib.request.Request(url, data=body or None, headers=dict(headers), method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return Answer(response.status, response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer(error.code, error.read())
 
 
 class Buckets:

@@ -22,7 +22,7 @@ options:
     elements: dict
     required: true
     suboptions:
-      name: {description: Name of the pool, for messages., type: str, required: true}
+      name: {description: Name of the pool in messages., type: str, required: true}
       replicas: {description: How many replicas each primary has at least., type: int, default: 1}
       instances:
         description: All instances of the pool.

@@ -63,13 +63,26 @@ made:
 """
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
 
-from ..module_utils.s3 import Buckets, Credentials, S3Error, over_http
+from ..module_utils.s3 import Answer, Buckets, Credentials, S3Error
 
 NOT_READY = 500
+
+
+def over_http(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Send one request; an error status is an answer too."""
+    try:
+        with open_url(url, data=body or None, headers=dict(headers), method=method, timeout=20) as response:
+            return Answer(response.status, response.read())
+    except HTTPError as error:
+        with error:
+            return Answer(error.code, error.read())
 
 
 def missing_when_up(service: Buckets, wanted: list[str], seconds: float) -> list[str]:
