@@ -102,7 +102,6 @@ def test_a_primary_is_one_that_is_followed(semi_sync: bool, clients: int, acknow
 
 def test_a_row_becomes_a_look() -> None:
     assert health.look_from(ROW) == REPLICA
-    assert health.look_from({**ROW, "receiver": "CONNECTING"}).lag is None
     assert health.look_from({**ROW, "source": None, "receiver": None, "applier": None, "read_only": 0}).writable
 
 
@@ -114,3 +113,19 @@ def test_a_server_that_hangs_is_dead_once_its_last_answer_is_a_second_old() -> N
     assert watcher.look() == PRIMARY
     watcher.tick()
     assert watcher.look() is None
+
+
+@pytest.mark.parametrize(
+    ("receiver", "applier", "silent", "lag"),
+    [
+        pytest.param("ON", "ON", 0.0, 0.0, id="connected"),
+        pytest.param("CONNECTING", "ON", 1.5, 1.5, id="its source restarts: as far behind as it last heard it"),
+        pytest.param("CONNECTING", "ON", None, None, id="it never heard its source"),
+        pytest.param("OFF", "ON", 1.5, None, id="the receiver was stopped"),
+        pytest.param("ON", "OFF", 0.0, None, id="the applier stopped"),
+    ],
+)
+def test_a_replica_without_its_source_ages(
+    receiver: str, applier: str, silent: float | None, lag: float | None
+) -> None:
+    assert health.look_from({**ROW, "receiver": receiver, "applier": applier}, silent).lag == lag

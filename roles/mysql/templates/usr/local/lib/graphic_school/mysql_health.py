@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -62,9 +63,16 @@ class Look:
     lag: float | None = None
 
 
-def look_from(row: dict[str, Any]) -> Look:
-    """Return what the row of QUERY says."""
+def look_from(row: dict[str, Any], silent_seconds: float | None = 0.0) -> Look:
+    """Return what the row of QUERY says. ``silent_seconds``: how long the replica has not heard its source, None if it never did.
+
+    A replica that lost its source was up to date when it last heard it, so it is as far behind as that is ago: a source that restarts does
+    not take all its replicas along.
+    """
     replicating = row["receiver"] == "ON" and row["applier"] == "ON"
+    lag = None
+    if row["applier"] == "ON" and row["receiver"] in ("ON", "CONNECTING") and silent_seconds is not None:
+        lag = max(lag_seconds(bool(row["all_applied"]), row["applying_age"], row["queued_age"]), silent_seconds)
     return Look(
         uuid=str(row["uuid"]),
         writable=not int(row["read_only"]),
@@ -77,7 +85,7 @@ def look_from(row: dict[str, Any]) -> Look:
         source=row["source"],
         source_uuid=row["source_uuid"],
         replicating=replicating,
-        lag=lag_seconds(bool(row["all_applied"]), row["applying_age"], row["queued_age"]) if replicating else None,
+        lag=lag,
     )
 
 
@@ -132,6 +140,7 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self.socket = socket
         self.last: Look | None = None
+        self.heard: float | None = None
         self.age = 0
 
     def look(self) -> Look | None:
@@ -164,8 +173,11 @@ class Watcher(threading.Thread):
                     )
                 with connection.cursor() as cursor:
                     cursor.execute(QUERY)
-                    self.last = look_from(cursor.fetchone())
-                    self.age = 0
+                    row = cursor.fetchone()
+                now = time.monotonic()
+                self.heard = now if row["receiver"] == "ON" else self.heard
+                self.last = look_from(row, None if self.heard is None else now - self.heard)
+                self.age = 0
             except (pymysql.Error, OSError):
                 self.last = None
                 if connection is not None:
@@ -200,6 +212,11 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A load balancer hangs up as soon as it knows enough; that is no error worth a line."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:
