@@ -13,6 +13,7 @@ from pathlib import Path
 from . import settings
 from .inventory import Host
 from .podman import Container, create_words, network_exists, podman, wait_until
+from .podman import remove as remove_containers
 from .shell import LabError, detail, run
 
 
@@ -189,7 +190,6 @@ def _keygen(path: Path, comment: str) -> None:
 def remove(names: Iterable[str]) -> None:
     """Remove these hosts of ours, with their keys."""
     names = list(names)
-    if names:
-        podman("rm", "--force", "--time", "5", "--volumes", *names)
+    remove_containers(names)
     for name in names:
         shutil.rmtree(settings.HOST_KEYS / name, ignore_errors=True)

@@ -100,6 +100,20 @@ def limits(cgroup: str, memory_mb: int, vcpus: float, root: Path = Path("/sys/fs
         return memory_mb, vcpus
 
 
+def remove(names: Sequence[str]) -> None:
+    """Remove containers, running or not. On a busy machine a killed system takes longer to die than Podman waits: try again."""
+    left = list(names)
+    for attempt in range(10):
+        if not left:
+            return
+        if attempt:
+            time.sleep(2)
+        run([*engine(), "rm", "--force", "--time", "0", "--volumes", *left], check=False)
+        here = {container.name for container in containers()}
+        left = [name for name in left if name in here]
+    podman("rm", "--force", "--time", "0", "--volumes", *left)
+
+
 def cpu_seconds(name: str, root: Path = Path("/sys/fs/cgroup")) -> float:
     """CPU time that a container has used since it started; 0 where the kernel does not say."""
     path = podman("inspect", "--type", "container", "--format", "{{.State.CgroupPath}}", name).strip().lstrip("/")

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from . import bootstrap, kernel, settings
-from .podman import LXCFS_PID_FILE, containers, engine, images, network_exists, podman
+from .podman import LXCFS_PID_FILE, containers, engine, images, network_exists, podman, remove
 from .shell import detail, run, say
 
 # What `make demo` writes into the checkout. The environment and the logs live in .lab as well.
@@ -19,7 +19,7 @@ def down(*, keep_images: bool) -> None:
     if shutil.which("podman"):
         ours = [container.name for container in containers() if container.ours]
         if ours:
-            podman("rm", "--force", "--time", "0", "--volumes", *ours)
+            remove(ours)
             detail(f"removed {len(ours)} hosts: {', '.join(ours)}")
         if network_exists():
             podman("network", "rm", settings.NETWORK)
