@@ -11,7 +11,7 @@ roles stay where they are.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 SLOTS = 16384
@@ -132,6 +132,17 @@ class Replicate(Step):
 
     def __str__(self) -> str:
         return f"{self.node} replicates {self.primary}"
+
+
+@dataclass(frozen=True)
+class TakeOver(Step):
+    """A replica takes its lost primary's slots without a vote (CLUSTER FAILOVER TAKEOVER)."""
+
+    node: Instance
+    lost_id: str
+
+    def __str__(self) -> str:
+        return f"{self.node} takes over from the lost node {self.lost_id[:8]}"
 
 
 @dataclass(frozen=True)
@@ -294,7 +305,9 @@ def plan(pool: Pool, actual: Actual) -> tuple[Step, ...]:
     hosts = list(dict.fromkeys(instance.host for instance in pool.instances))
     home = _home(actual)
     work = _Work(pool, {node.id: node for node in actual.nodes}, hosts)
-    _refuse_foreign(pool, actual, home)
+    heirs = _heirs(pool, actual, home)
+    _refuse_foreign(pool, actual, home, heirs)
+    _take_over(work, actual, heirs)
     _clear_outsiders(work, home)
     _settle_double_owners(work)
     candidates = _choose_new_owners(work)
@@ -354,14 +367,48 @@ def _home(actual: Actual) -> frozenset[str]:
     return frozenset(node.id for node in min(groups, key=weight))
 
 
-def _refuse_foreign(pool: Pool, actual: Actual, home: frozenset[str]) -> None:
+def _replaced(pool: Pool, stranger: Stranger) -> bool:
+    """Say whether another instance answers where this node was: its memory of the cluster is lost, it can't come back."""
+    places = {f"{instance.address}:{instance.port}" for instance in pool.instances}
+    return stranger.failed and (stranger.address in places or stranger.address.endswith(":0"))
+
+
+def _heirs(pool: Pool, actual: Actual, home: frozenset[str]) -> dict[str, Node]:
+    """Return, for each lost node that still owns slots, a replica of its that is left.
+
+    A host that is built again within the node timeout isn't voted dead: its address answers, under another id.
+    """
+    found: dict[str, Node] = {}
     for stranger in actual.strangers:
-        if stranger.slots and stranger.seen_by & home:
+        copies = [node for node in actual.nodes if node.primary_id == stranger.id and node.id in home]
+        if stranger.slots and copies and _replaced(pool, stranger):
+            found[stranger.id] = max(copies, key=lambda node: node.keys)
+    return found
+
+
+def _take_over(work: _Work, actual: Actual, heirs: Mapping[str, Node]) -> None:
+    for stranger in actual.strangers:
+        heir = heirs.get(stranger.id)
+        if heir is not None:
+            work.steps.append(TakeOver(heir.instance, stranger.id))
+            work.nodes[heir.id] = replace(heir, primary_id=None, slots=stranger.slots)
+
+
+def _refuse_foreign(pool: Pool, actual: Actual, home: frozenset[str], heirs: Mapping[str, Node]) -> None:
+    for stranger in actual.strangers:
+        if stranger.id in heirs or not stranger.slots or not stranger.seen_by & home:
+            continue
+        if _replaced(pool, stranger):
             raise RedisClusterError(
-                f"pool {pool.name}: slots {ranges_text(stranger.slots)} are on {stranger.address or stranger.id[:8]}, "
-                "which is no instance of the inventory: add its host, start it, or move its slots away first"
+                f"pool {pool.name}: slots {ranges_text(stranger.slots)} were on the lost node {stranger.id} and no replica "
+                "of it is left: bring its data directory back, or give its keys up (CLUSTER FORGET with that id on every "
+                "instance of the pool, within a minute), then run again"
             )
-    ours = {node.id for node in actual.nodes}
+        raise RedisClusterError(
+            f"pool {pool.name}: slots {ranges_text(stranger.slots)} are on {stranger.address}, "
+            "which is no instance of the inventory: add its host, start it, or move its slots away first"
+        )
+    ours = {node.id for node in actual.nodes} | heirs.keys()
     for node in actual.nodes:
         foreign = [s for s in actual.strangers if node.id in s.seen_by and not s.failed]
         if node.id not in home and foreign:
@@ -538,11 +585,11 @@ def _place_replicas(work: _Work) -> None:
 
 
 def _forget_the_dead(work: _Work, actual: Actual) -> None:
-    taken_over = {f"{instance.address}:{instance.port}" for instance in work.pool.instances}
+    """Drop nodes that were replaced, once they own nothing; one that was just taken over from goes in the next plan."""
     reset = {step.node for step in work.steps if isinstance(step, Reset)}
     remaining = {node.id for node in actual.nodes if node.instance not in reset}  # a reset forgets by itself
     for stranger in actual.strangers:
-        if stranger.failed and not stranger.slots and stranger.address in taken_over and stranger.seen_by & remaining:
+        if not stranger.slots and stranger.seen_by & remaining and _replaced(work.pool, stranger):
             work.steps.append(Forget(stranger.id, stranger.address))
 
 

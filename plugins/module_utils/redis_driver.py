@@ -30,6 +30,7 @@ from .redis_cluster import (
     Replicate,
     Reset,
     Step,
+    TakeOver,
     agreed,
     hand_over,
     observe,
@@ -170,7 +171,7 @@ class PoolDriver:
 
     def _ordered(self, steps: Sequence[Step]) -> Sequence[Step]:
         """Return the steps up to where everybody has to have heard of them: meetings come before roles."""
-        meetings = [step for step in steps if isinstance(step, Reset | Meet)]
+        meetings = [step for step in steps if isinstance(step, TakeOver | Reset | Meet)]
         slots = [step for step in steps if isinstance(step, DropSlots | AddSlots)]
         return [*meetings, *slots] if meetings or slots else steps
 
@@ -178,6 +179,8 @@ class PoolDriver:
         try:
             if isinstance(step, Reset):
                 self._ask(step.node, "CLUSTER", "RESET", "SOFT")
+            elif isinstance(step, TakeOver):
+                self._ask(step.node, "CLUSTER", "FAILOVER", "TAKEOVER")
             elif isinstance(step, Meet):
                 self._ask(step.node, "CLUSTER", "MEET", step.known.address, step.known.port)
             elif isinstance(step, AddSlots):

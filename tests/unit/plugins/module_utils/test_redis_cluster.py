@@ -25,6 +25,7 @@ from plugins.module_utils.redis_cluster import (
     Reset,
     Step,
     Stranger,
+    TakeOver,
     agreed,
     hand_over,
     observe,
@@ -93,6 +94,11 @@ class World:
                 for stranger in self.strangers
                 if stranger.seen_by - {node.id}
             ]
+        elif isinstance(step, TakeOver):
+            lost = next(stranger for stranger in self.strangers if stranger.id == step.lost_id)
+            assert node.primary_id == lost.id, "only a replica of the lost node has its keys"
+            self.nodes[step.node] = replace(node, primary_id=None, slots=lost.slots)
+            self.strangers = [replace(s, slots=frozenset()) if s is lost else s for s in self.strangers]
         elif isinstance(step, Meet):
             known = self.nodes[step.known]
             self.nodes[step.node] = replace(node, knows=node.knows | {known.id})
@@ -224,6 +230,41 @@ def test_a_host_that_was_built_again_joins_in_its_old_place() -> None:
     again = carried_out(pool, Actual(tuple(nodes), strangers))
     assert_right(pool, again)
     assert again.strangers == []
+
+
+def built_again_in_no_time(pool: Pool, host: str) -> Actual:
+    """What is left when a host lost its data and answers again before the others voted it dead."""
+    world = built(pool)
+    lost = [node for node in world.nodes.values() if node.instance.host == host]
+    gone = frozenset(node.id for node in lost)
+    left = [replace(n, knows=n.knows - gone, keys=5) for n in world.nodes.values() if n.instance.host != host]
+    seen_by = frozenset(node.id for node in left)
+    return Actual(
+        tuple(left + [Node(node.instance, f"new-{node.instance}") for node in lost]),
+        tuple(Stranger(node.id, ":0", node.slots, failed=True, seen_by=seen_by) for node in lost),
+    )
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_replica_of_a_host_that_was_built_again_in_no_time_takes_over(replicas: int) -> None:
+    pool = make_pool(3, replicas)
+    actual = built_again_in_no_time(pool, "redis2")
+    steps = plan(pool, actual)
+    assert isinstance(steps[0], TakeOver)
+    world = carried_out(pool, actual)
+    for step in plan(pool, world.actual()):
+        assert isinstance(step, Forget)
+        world.apply(step)
+    assert_right(pool, world)
+
+
+def test_slots_whose_every_copy_is_lost_are_refused_by_name() -> None:
+    pool = make_pool()
+    actual = built_again_in_no_time(pool, "redis2")
+    lost = next(stranger.id for stranger in actual.strangers if stranger.slots)
+    nodes = tuple(replace(n, primary_id=None, keys=0) if n.primary_id == lost else n for n in actual.nodes)
+    with pytest.raises(RedisClusterError, match=r"slots 5461-10921 were on the lost node .* no replica of it is left"):
+        plan(pool, replace(actual, nodes=nodes))
 
 
 def test_a_fourth_host_joins_as_spare_replicas_and_moves_nobody() -> None:
