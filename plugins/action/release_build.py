@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.release import ReleaseError, parse_source, parse_steps
-from ..module_utils.release_build import Builder, Wish
+from ..plugin_utils.release_build import Builder, Wish
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        arguments = self.validate_argument_spec(
             {
                 "source": {"type": "dict", "required": True},
                 "steps": {"type": "list", "elements": "raw", "default": []},
@@ -29,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "cache": {"type": "path", "required": True},
                 "keep": {"type": "int", "default": 10},
             }
-        )
+        )[1]
         builder = Builder(Path(arguments["cache"]).expanduser().absolute(), arguments["keep"])
         try:
             wish = Wish(parse_source(arguments["source"]), parse_steps(arguments["steps"]), tuple(arguments["exclude"]))

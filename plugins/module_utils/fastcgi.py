@@ -63,12 +63,11 @@ def encode(parameters: Mapping[str, str]) -> bytes:
 
 def decode(output: bytes, errors: bytes = b"") -> Answer:
     """Return the answer in a script's output: CGI headers, an empty line, the body."""
-    head, separator, body = output.partition(b"\r\n\r\n")
-    if not separator:
-        head, _, body = output.partition(b"\n\n")
+    empty_line = b"\r\n\r\n" if b"\r\n\r\n" in output else b"\n\n"
+    head, body = output.split(empty_line, 1) if empty_line in output else (output, b"")
     headers = {}
     for line in head.decode(errors="replace").splitlines():
-        name, _, value = line.partition(":")
+        name, value = line.split(":", 1) if ":" in line else (line, "")
         headers[name.strip().lower()] = value.strip()
     status = headers.get("status", "200").split()[0]
     return Answer(int(status) if status.isdigit() else 500, headers, body.decode(errors="replace"), errors.decode(errors="replace"))
@@ -89,7 +88,7 @@ def ask(connection: Connection, parameters: Mapping[str, str]) -> Answer:
     connection.sendall(encode(parameters))
     output, errors = b"", b""
     while True:
-        version, kind, _, length, padding = struct.unpack("!BBHHBx", _read(connection, 8))
+        version, kind, length, padding = struct.unpack("!BBxxHBx", _read(connection, 8))
         if version != VERSION:
             raise FastcgiError("the answer is not FastCGI")
         content = _read(connection, length + padding)[:length]

@@ -235,8 +235,8 @@ def reload_unit(unit: str, run: Run, clock: Clock, patience: int = 150, proc: Pa
 
     PHP-FPM's old processes end with their last request, at the latest after its process_control_timeout.
     """
-    _, output, _ = run(["/usr/bin/systemctl", "show", "--property", "MainPID", "--value", unit])
-    before = children_of(int(output.strip() or 0), proc) if output.strip() not in ("", "0") else frozenset()
+    main = run(["/usr/bin/systemctl", "show", "--property", "MainPID", "--value", unit])[1].strip()
+    before = children_of(int(main), proc) if main not in ("", "0") else frozenset()
     code, output, errors = run(["/usr/bin/systemctl", "reload", unit])
     if code:
         raise ReleaseError(f"{unit} could not be reloaded: {(output + errors).strip()}")

@@ -166,7 +166,6 @@ removed:
 
 import os
 import pwd
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,22 +218,26 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run_as(command: Sequence[str], *, user: str = "", directory: str = "/") -> tuple[int, str, str]:
-    """Run C(command), as C(user) and with an environment that holds nothing of the caller's."""
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": directory}
-    identity: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
-    done = subprocess.run(
-        list(command), cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-        check=False, umask=0o027, **identity,
-    )
-    return done.returncode, done.stdout, done.stderr
+class Runner:
+    """Runs commands on this host, as another user where asked, with an environment that holds nothing of the caller's."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+
+    def __call__(self, command: Sequence[str], *, user: str = "", directory: str = "/") -> tuple[int, str, str]:
+        prefix = ["/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", f"HOME={directory}"]
+        if user:
+            # Unlike su and runuser it opens no session, so nothing outlives the command.
+            prefix = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups", "--", *prefix]
+        code, output, errors = self.module.run_command([*prefix, *command], cwd=directory, umask=0o027, expand_user_and_vars=False)
+        return code, output, errors
 
 
 class Host:
     """The steps of one module call on this host."""
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        self.given = parameters
+    def __init__(self, parameters: dict[str, Any], run: Runner) -> None:
+        self.given, self.run = parameters, run
         self.layout = Layout(Path(parameters["root"]), parameters["user"], parameters["php"])
         self.release: str = parameters["release"]
         self.recipe = Recipe(Path(parameters["config_program"]), Path(parameters["values"]), tuple(parameters["warm_commands"]))
@@ -252,16 +255,16 @@ class Host:
             unpack(self.layout, self.release, Path(self.given["archive"]))
             steps.append("unpack")
         if self.plan.configure:
-            configure(self.layout, self.release, self.recipe, run_as)
+            configure(self.layout, self.release, self.recipe, self.run)
             steps.append("configure")
         return steps
 
     def migrate(self) -> list[str]:
-        return ["migrate"] if migrate(self.layout, self.release, self.given["migrate_commands"], run_as, time) else []
+        return ["migrate"] if migrate(self.layout, self.release, self.given["migrate_commands"], self.run, time) else []
 
     def reload(self) -> None:
         for unit in self.given["reload"]:
-            reload_unit(unit, run_as, time)
+            reload_unit(unit, self.run, time)
 
     def activate(self) -> list[str]:
         steps = []
@@ -303,7 +306,7 @@ def main() -> None:
     state = module.params["state"]
     os.umask(0o022)
     try:
-        host = Host(module.params)
+        host = Host(module.params, Runner(module))
         answer: dict[str, Any] = {
             "release": host.release, "path": str(host.layout.release(host.release)), "previous": host.actual.current,
             "current": host.plan.done, "steps": [], "changed": False,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from plugins.module_utils.release import ReleaseError, parse_source, parse_steps
-from plugins.module_utils.release_build import Builder, Wish
+from plugins.plugin_utils.release_build import Builder, Wish
 
 APPLICATION = {
     "artisan": "#!/usr/bin/env php\n",

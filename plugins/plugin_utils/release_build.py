@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .release import (
+from ..module_utils.release import (
     BuildStep,
     Entry,
     ReleaseError,
@@ -302,7 +302,7 @@ class Builder:
         rows = execute(["git", "ls-remote", "--", source.location, source.ref, f"{source.ref}^{{}}"]).splitlines() if not (
             len(source.ref) == 40 and self._holds(mirror, source.ref)
         ) else []
-        advertised = {name: commit for commit, _, name in (row.partition("\t") for row in rows)}
+        advertised = {name: commit for commit, name in (row.split("\t", 1) for row in rows)}
         commit = choose_commit(source.ref, advertised)
         if commit and self._holds(mirror, commit):
             return commit
