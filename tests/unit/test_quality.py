@@ -244,7 +244,8 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for suffix in ("pem", "key"):
             (folder / "pki" / f"{name}.{suffix}").write_text(f"the {suffix} of {name}\n", encoding="utf-8")
     made_up = {name: f"made-up-{name.removeprefix('vault_').replace('_', '-')}" for name in secrets_read()}
-    return {**made_up, "fleet_secrets_dir": str(folder)}
+    # What `make demo` finds on its machine: a clean checkout has no generated.yml yet.
+    return {**made_up, "fleet_secrets_dir": str(folder), "lab_debian_mirror": "http://mirror.example.com/debian"}
 
 
 @pytest.fixture(scope="module")
