@@ -25,8 +25,6 @@ from tests.unit.support.render import ROOT, Fleet, role_names
 INVENTORIES = ["inventories/lab", "inventories/example"]
 # Host data that the `fleet` filter reads, so it belongs to no role although it looks like it.
 READ_BY_THE_FLEET = {"mysql_primary"}
-# What several roles share is called after the thing, not after the role that keeps the defaults.
-SHARED_PREFIXES = {"application": ("app_", "s3_")}
 BARE_EXPRESSIONS = {"when", "until", "changed_when", "failed_when", "that", "var"}
 
 
@@ -143,10 +141,9 @@ def test_every_option_says_what_it_is(role: str) -> None:
 
 @pytest.mark.parametrize("role", role_names())
 def test_a_role_names_its_variables_after_itself(role: str) -> None:
-    prefixes = SHARED_PREFIXES.get(role, (f"{role}_",))
-    strange = [name for name in defaults(role) if not name.startswith(prefixes)]
+    strange = [name for name in defaults(role) if not name.startswith(f"{role}_")]
     constants = [load(path) or {} for path in (ROOT / "roles" / role).glob("vars/*.yml")]
-    strange += [name for names in constants for name in names if not name.startswith((f"__{role}_", *prefixes))]
+    strange += [name for names in constants for name in names if not name.startswith((f"__{role}_", f"{role}_"))]
     assert strange == []
 
 
@@ -202,7 +199,7 @@ def test_every_role_variable_in_an_inventory_exists_in_that_role(inventory: str)
     unknown = [
         f"{path}: {name}"
         for name, path in inventory_variables(ROOT / inventory)
-        if name not in known and name.startswith(tuple(SHARED_PREFIXES["application"]) + prefixes)
+        if name not in known and name.startswith(prefixes)
     ]
     assert unknown == []
 

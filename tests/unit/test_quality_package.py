@@ -79,7 +79,7 @@ def test_every_playbook_runs_by_its_name_from_anywhere(elsewhere: Path) -> None:
     parts = re.split(r"^playbook: ", listed, flags=re.MULTILINE)[1:]
     assert [Path(part.split()[0]).stem for part in parts] == names
     assert all(part.startswith(str(elsewhere)) for part in parts), "the installed ones, not the checkout's"
-    assert [part.split()[0] for part in parts if "|" not in part] == [], "no task was listed"
+    assert [part.split()[0] for part in parts if part.count("TAGS:") < 2] == [], "no task was listed"
 
 
 def test_the_example_inventory_passes_the_checks_that_come_first(elsewhere: Path) -> None:

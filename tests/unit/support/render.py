@@ -102,7 +102,7 @@ class Fleet:
     def hosts(self) -> list[str]:
         return sorted(host.name for host in self.inventory.get_hosts())
 
-    def value(self, expression: str, host: str | None = None, *, role: str = "application") -> Any:
+    def value(self, expression: str, host: str | None = None, *, role: str = "app") -> Any:
         """What `{{ expression }}` is in a play that gives the host the role."""
         return self._values(role, host or self.hosts[0]).template(trust_as_template("{{" + expression + "}}"))
 
