@@ -28,6 +28,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 self._fixup_perms2((folder, remote))
                 answer = self._execute_module(module_name=MODULE, module_args={**arguments, "archive": remote}, task_vars=task_vars)
             finally:
-                self._remove_tmp_path(folder, force=True)
+                self._remove_tmp_path(folder)
         answer.pop("invocation", None)
         return {**result, **answer}
