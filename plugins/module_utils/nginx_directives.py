@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
-Scalar = str | int | float | bool | None
-Value = Scalar | list[Scalar]
+Scalar: TypeAlias = "str | int | float | bool | None"
+Value: TypeAlias = "Scalar | list[Scalar]"
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # A quoted string, a variable in braces, or a run of characters that mean nothing to nginx's parser.

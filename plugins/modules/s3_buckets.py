@@ -63,8 +63,10 @@ made:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 from urllib.error import HTTPError
 
 from ansible.module_utils.basic import AnsibleModule
@@ -85,12 +87,14 @@ def over_http(method: str, url: str, headers: Mapping[str, str], body: bytes) ->
             return Answer(error.code, error.read())
 
 
-def missing_when_up(service: Buckets, wanted: list[str], seconds: float) -> list[str]:
-    """Return the missing buckets once the service answers. Raises OSError or S3Error when it doesn't in time."""
-    end = time.monotonic() + seconds
+def when_up(ask: Callable[[], Any], end: float) -> Any:
+    """Return what `ask` returns once the service is up; its parts start one after another, so a 503 may be followed by more.
+
+    Raises OSError or S3Error when it isn't before `end` (time.monotonic), and at once when the service refuses.
+    """
     while True:
         try:
-            return service.missing(wanted)
+            return ask()
         except (OSError, S3Error) as error:
             refused = isinstance(error, S3Error) and error.status < NOT_READY
             if refused or time.monotonic() >= end:
@@ -115,10 +119,11 @@ def main() -> None:
     service = Buckets(given["endpoint"], credentials, over_http, lambda: datetime.now(UTC))
     made: list[str] = []
     try:
-        missing = missing_when_up(service, given["buckets"], 0 if module.check_mode else given["timeout"])
+        end = time.monotonic() + (0 if module.check_mode else given["timeout"])
+        missing = when_up(lambda: service.missing(given["buckets"]), end)
         for bucket in missing:
             if not module.check_mode:
-                service.make(bucket)
+                when_up(partial(service.make, bucket), end)
             made.append(bucket)
     except (OSError, S3Error) as error:
         if not module.check_mode or isinstance(error, S3Error):

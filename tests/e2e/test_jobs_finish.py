@@ -59,9 +59,9 @@ def test_a_job_of_each_queue_runs_on_a_worker(lab: Lab, visitor: Visitor, queue:
 
 
 def test_payments_overtake_a_backlog(visitor: Visitor) -> None:
-    backlog = [submit(visitor, "default", 1) for _ in range(24)]
+    backlog = [submit(visitor, "default", 1) for _turn in range(24)]
     wait_for(visitor, backlog[0], "running", seconds=20)
-    payments = [submit(visitor, "payments", 0) for _ in range(4)]
+    payments = [submit(visitor, "payments", 0) for _turn in range(4)]
     urgent = [wait_for(visitor, job, "done", seconds=30) for job in payments]
     rest = [wait_for(visitor, job, "done", seconds=60) for job in backlog]
     all_queued = max(moment(job["queued_at"]) for job in urgent)

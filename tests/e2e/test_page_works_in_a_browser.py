@@ -49,7 +49,7 @@ def test_log_in_fill_the_basket_and_see_it_from_the_other_server(lab: Lab, page:
     course = page.get_by_test_id("basket-item").inner_text()
 
     seen = set()
-    for _ in range(20):
+    for _turn in range(20):
         page.get_by_role("link", name="Ask again").click()
         expect(page.get_by_test_id("basket-item")).to_have_text(course)
         expect(page.get_by_test_id("user-name")).to_have_text("Ada")

@@ -67,7 +67,7 @@ def test_a_deleted_picture_is_gone_everywhere(visitor: Visitor, app_servers: lis
     path = f"/api/pictures/{picture}"
     assert visitor.http.put(path, content=b"a picture").status_code in {200, 201}
     assert visitor.http.delete(path).status_code in {200, 204}
-    answers = [visitor.get(path) for _ in range(6)]
+    answers = [visitor.get(path) for _turn in range(6)]
     assert {served_by(answer) for answer in answers} == set(app_servers)
     assert {answer.status_code for answer in answers} == {404}
 

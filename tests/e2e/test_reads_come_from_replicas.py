@@ -37,7 +37,7 @@ def test_each_server_reads_from_replicas_and_writes_to_the_primary(
     uuid = databases["uuid"]
     replicas = {uuid[host] for host in databases["replicas"]}
     for server in app_servers:
-        seen = [visitor.get_from(server, "/api/whoami").json() for _ in range(6)]
+        seen = [visitor.get_from(server, "/api/whoami").json() for _turn in range(6)]
         assert {answer["write_server"] for answer in seen} == {uuid[databases["primary"]]}
         assert {answer["read_server"] for answer in seen} <= replicas
 
@@ -63,7 +63,7 @@ def test_a_consistent_read_comes_from_the_primary_at_once(
     lab: Lab, visitor: Visitor, app_servers: list[str], databases: dict[str, Any]
 ) -> None:
     before = enrolment_reads(lab, databases["primary"])
-    for _ in range(5):
+    for _turn in range(5):
         number = enrol(visitor, app_servers[0])
         answer = visitor.get(f"/api/enrolments/{number}", params={"consistent": 1})
         assert (answer.status_code, answer.json()["id"]) == (200, number)
@@ -75,7 +75,7 @@ def test_the_same_key_enrols_once(visitor: Visitor) -> None:
     wish = {"course_id": course, "student": "Grace", "key": new_key("enrol")}
     first = visitor.post("/api/enrolments", wish)
     assert first.status_code == 201
-    assert {visitor.post("/api/enrolments", wish).json()["id"] for _ in range(4)} == {first.json()["id"]}
+    assert {visitor.post("/api/enrolments", wish).json()["id"] for _turn in range(4)} == {first.json()["id"]}
 
 
 def test_replicas_refuse_writes_even_of_root(lab: Lab, databases: dict[str, Any]) -> None:

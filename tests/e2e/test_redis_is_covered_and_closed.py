@@ -39,7 +39,7 @@ def test_a_primary_and_its_replica_are_on_different_hosts(lab: Lab, pool: str) -
 @POOL
 def test_the_cluster_client_of_redis_py_reads_and_writes(lab: Lab, pool: str) -> None:
     # The application's user may touch the application's keys only, so the test uses its prefix.
-    keys = [f"school:{new_key('proof')}" for _ in range(30)]
+    keys = [f"school:{new_key('proof')}" for _turn in range(30)]
     with cluster(lab, pool) as client:
         for number, key in enumerate(keys):
             assert client.set(key, number, ex=60)

@@ -37,14 +37,14 @@ def test_a_basket_made_on_one_server_is_seen_by_the_other(visitor: Visitor, app_
 
 def test_a_session_counts_on_whichever_server_answers(visitor: Visitor, app_servers: list[str]) -> None:
     first = visitor.get("/api/whoami").json()
-    answers = [visitor.get("/api/whoami") for _ in range(10)]
+    answers = [visitor.get("/api/whoami") for _turn in range(10)]
     assert {served_by(answer) for answer in answers} == set(app_servers)
     assert {answer.json()["session_id_hash"] for answer in answers} == {first["session_id_hash"]}
     assert [answer.json()["session_hits"] for answer in answers] == [first["session_hits"] + n for n in range(1, 11)]
 
 
 def test_sessions_survive_the_death_of_a_redis_primary(lab: Lab, visit: Callable[..., Visitor]) -> None:
-    visitors = [visit() for _ in range(SESSIONS)]
+    visitors = [visit() for _turn in range(SESSIONS)]
     before = [visitor.get("/api/whoami").json() for visitor in visitors]
     until("every replica has what its primary has", lambda: replicas_have_everything(lab), seconds=20)
     host = sorted(durable_primaries(lab).values())[0]

@@ -24,7 +24,7 @@ AT_ONCE = 8
 
 
 def servers_seen(visitor: Visitor, requests: int = 12) -> set[str]:
-    return {served_by(visitor.get("/up")) for _ in range(requests)}
+    return {served_by(visitor.get("/up")) for _turn in range(requests)}
 
 
 def both_serve(visitor: Visitor, app_servers: list[str]) -> None:
@@ -74,11 +74,11 @@ def test_losing_an_app_server_loses_no_get_of_500(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = [pool.submit(ask, number) for number in range(REQUESTS)]
-        for _ in range(REQUESTS // 5):
+        for _turn in range(REQUESTS // 5):
             under_way.acquire()
         with lost(lab, victim):
             results = [answer.result() for answer in answers]
-            late = [visitor.get("/up") for _ in range(10)]
+            late = [visitor.get("/up") for _turn in range(10)]
     assert Counter(status for _number, status, _server in results) == {200: REQUESTS}
     assert {server for _number, _status, server in results} == set(app_servers), "both have to serve before"
     assert {served_by(answer) for answer in late} == others, "only those that live answer"

@@ -84,7 +84,7 @@ def parse(line: str) -> Node:
 
 
 def size(slots: str) -> int:
-    first, _, last = slots.partition("-")
+    first, _dash, last = slots.partition("-")
     return int(last or first) - int(first) + 1
 
 

@@ -73,7 +73,7 @@ class Visitor:
 
     def send_to(self, server: str, method: str, path: str, *, tries: int = 12, **options: Any) -> httpx.Response:
         """A request that this server answered: sent again until the balancer chose it. Only for what may be repeated."""
-        for _ in range(tries):
+        for _turn in range(tries):
             answer = self.http.request(method, path, **options)
             answer.raise_for_status()
             if served_by(answer) == server:

@@ -87,6 +87,8 @@ class Fleet:
         `vars` beat everything, as `-e` does. `facts` are laid over those of a Debian 13 host.
         """
         _load_plugins()
+        self._known_values: dict[tuple[str, str], Templar] = {}
+        self._known_plays: dict[str, list[tuple[Play, list[str], list[str]]]] = {}
         self.loader = DataLoader()
         self.loader.set_basedir(str(ROOT / "playbooks"))
         sources = [str(ROOT / path) for path in [inventory, *(extra_inventories or [])] if path is not None]
@@ -106,14 +108,22 @@ class Fleet:
         """What `{{ expression }}` is in a play that gives the host the role."""
         return self._values(role, host or self.hosts[0]).template(trust_as_template("{{" + expression + "}}"))
 
-    @functools.cache  # noqa: B019
     def _values(self, role: str, host: str) -> Templar:
+        if (role, host) not in self._known_values:
+            self._known_values[role, host] = self._values_of(role, host)
+        return self._known_values[role, host]
+
+    def _values_of(self, role: str, host: str) -> Templar:
         play = self._play({"hosts": "all", "gather_facts": False, "roles": [f"{COLLECTION}.{role}"]})
         return self._templar(play, host)
 
-    @functools.cache  # noqa: B019
     def plays(self, playbook: str = "playbooks/site.yml") -> list[tuple[Play, list[str], list[str]]]:
         """The plays of a playbook: the play, the hosts it meets, the roles it gives them."""
+        if playbook not in self._known_plays:
+            self._known_plays[playbook] = self._plays_of(playbook)
+        return self._known_plays[playbook]
+
+    def _plays_of(self, playbook: str) -> list[tuple[Play, list[str], list[str]]]:
         found = []
         for play in Playbook.load(str(ROOT / playbook), self.variables, self.loader).get_plays():
             pattern = self._templar(play, None).template(play.hosts)

@@ -292,7 +292,7 @@ def test_a_release_is_asked_for_its_health_before_it_is_current(layout: Layout, 
         listener.listen()
 
         def serve() -> None:
-            connection, _ = listener.accept()
+            connection, _address = listener.accept()
             with connection:
                 seen.append(connection.recv(65536))
                 body = b"Status: 200 OK\r\n\r\nfine"

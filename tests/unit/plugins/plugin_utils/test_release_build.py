@@ -122,7 +122,7 @@ def test_a_subdirectory_is_the_application_and_its_build_reaches_its_neighbours(
     write(tmp_path / "both" / "api", APPLICATION)
     write(tmp_path / "both", {"web/main.ts": "let x", "README.md": "both"})
     it = wish("folder", tmp_path / "both", {"command": "cp main.ts ../api/public/main.js", "directory": "../web"}, subdirectory="api")
-    archive, _ = builder.build(it, builder.find(it))
+    archive, _made = builder.build(it, builder.find(it))
     assert names(archive) == {"artisan", "bootstrap/app.php", "public/index.php", "public/main.js", "vendor/autoload.php"}
 
 
@@ -250,6 +250,6 @@ def test_the_cache_keeps_the_last_releases(tmp_path: Path, folder: Path) -> None
     for number in range(4):
         write(folder, {"version": str(number)})
         it = wish("folder", folder)
-        newest, _ = builder.build(it, builder.find(it))
+        newest, _made = builder.build(it, builder.find(it))
     assert len(list(builder.cache.glob("*.tar.gz"))) == 2
     assert newest.exists()

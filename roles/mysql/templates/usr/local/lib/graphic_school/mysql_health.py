@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Written by Ansible (role graphic_school.scaling.mysql).
 """Tells load balancers what this MySQL server is good for.
 
