@@ -84,6 +84,9 @@ def overlay(settings: Mapping[str, Any]) -> dict[str, Any]:
                 name: [{"host": str(row["host"]), "port": int(row["port"])} for row in rows] for name, rows in pools.items()
             },
             "database.redis.options.cluster": "redis",
+            # phpredis waits for ever by default: a host that died would hold requests until the web server gives up.
+            "database.redis.options.timeout": 0.5,
+            "database.redis.options.read_timeout": 3.0,
             # phpredis takes the credentials of a cluster as a whole, not of its nodes.
             "database.redis.options.password": [redis["username"], redis["password"]] if redis.get("username") else redis["password"],
             "session.connection": "default",
