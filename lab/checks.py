@@ -132,10 +132,14 @@ def proof() -> None:
     missing = bootstrap.missing_packages(PROOF_PACKAGES)
     if missing:
         bootstrap.install(missing)
+    # Molecule looks for ansible and pytest on the PATH
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     detail(f"one of the scenarios through Molecule, whose shape the others share: {MOLECULE_SCENARIO}")
-    done = subprocess.run([_tool("molecule"), "test", "-s", MOLECULE_SCENARIO], cwd=settings.ROOT, check=False)
+    done = subprocess.run([_tool("molecule"), "test", "-s", MOLECULE_SCENARIO], cwd=settings.ROOT, env=env, check=False)
     if done.returncode:
         raise LabError(f"molecule test -s {MOLECULE_SCENARIO} failed, see above")
-    done = subprocess.run([_tool("pytest"), "tests/e2e", "-v", "--durations=10"], cwd=settings.ROOT, check=False)
+    done = subprocess.run(
+        [_tool("pytest"), "tests/e2e", "-v", "--durations=10"], cwd=settings.ROOT, env=env, check=False
+    )
     if done.returncode:
         raise LabError("the proof failed, see above")
