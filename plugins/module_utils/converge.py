@@ -263,7 +263,7 @@ def plan(desired: Desired, actual: Actual) -> Plan:
                 stop.append(service.name)
             continue
         if not found.active:
-            if not found.condition_failed:
+            if not found.condition_failed or _touches((*service.reload_on, *service.restart_on), changed):
                 start.append(service.name)
             continue
         if _touches(service.restart_on, changed) or f"restart:{service.name}" in owed_before:

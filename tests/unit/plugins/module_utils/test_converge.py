@@ -87,6 +87,13 @@ def test_a_service_whose_condition_failed_is_left_alone() -> None:
     assert not plan(Desired("base", services=(NGINX,)), Actual({}, {NGINX.name: unmet})).changed
 
 
+def test_a_service_whose_condition_failed_is_started_once_its_file_is_there() -> None:
+    unmet = FoundService(loaded=True, active=False, enabled=True, condition_failed=True)
+    assert plan(Desired("nginx", files=(CONF,), services=(NGINX,)), Actual({}, {NGINX.name: unmet})).start == (
+        NGINX.name,
+    )
+
+
 def test_an_interrupted_reload_is_due_again_although_no_file_differs() -> None:
     memory = Memory(
         paths=frozenset({CONF.path}), owed=frozenset({f"reload:{NGINX.name}", 'command:["sysctl", "--system"]'})
