@@ -9,7 +9,6 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +142,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise ConvergeError("component is needed when converge is used outside a role")
         folder = self._template_folder(role)
         templar = self._templar_for(component, folder, task_vars)
-        files = {row["path"]: row for row in self._from_tree(arguments.get("templates", True), folder, templar)}
+        files = list(self._from_tree(arguments.get("templates", True), folder, templar))
         for row in arguments.get("files") or []:
             self._check_keys("files", row, FILE_KEYS)
-            entry = self._from_row(row, folder, templar)
-            if entry["path"] in files:
-                raise ConvergeError(
-                    f"component {component} writes {entry['path']} twice; keep one of the template tree and the list files"
-                )
-            files[entry["path"]] = entry
+            files.append(self._from_row(row, folder, templar))
         options = arguments.get("file_options") or {}
         for pattern, values in options.items():
             self._check_keys(f"file_options[{pattern}]", values, FILE_OPTION_KEYS)
@@ -161,10 +155,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if arguments.get(key)
         }
         rows = []
-        for path, row in files.items():
+        for row in files:
             defaults: dict[str, Any] = {}
             for pattern, values in options.items():
-                if glob_matches(pattern, path) or (fnmatchcase(path, pattern) and "*" not in pattern):
+                if glob_matches(pattern, row["path"]):
                     defaults.update(plain(values))
             rows.append({**defaults, **row})
         return {**wanted, "component": str(component), "files": rows}

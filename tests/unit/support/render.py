@@ -13,7 +13,6 @@ arguments of the role's own `converge` task. So a template test sees what a run 
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
 from plugins.action.converge import ActionModule
+from plugins.module_utils.converge import desired_from
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "graphic_school.scaling"
@@ -181,13 +181,9 @@ class Fleet:
         action = ActionModule(
             task=task, connection=None, play_context=None, loader=self.loader, templar=templar, shared_loader_obj=None
         )
-        rows = action._wanted(dict(templar.available_variables))["files"]
-        texts = {row["path"]: row.get("content") or _decoded(row) for row in rows}
+        wanted = desired_from(action._wanted(dict(templar.available_variables)))
+        texts = {file.path: file.content.decode("utf-8", "replace") for file in wanted.files}
         return {path: text for path, text in texts.items() if text.strip()}
-
-
-def _decoded(row: Mapping[str, Any]) -> str:
-    return base64.b64decode(row.get("content_base64", "")).decode("utf-8", "replace")
 
 
 def _tasks(blocks: list[Block]) -> Iterator[Task]:
