@@ -140,11 +140,12 @@ class Fleet:
 
 @dataclass
 class _Problems:
-    """Collects what is wrong, so that one run tells everything; each sentence once."""
+    """Collects what is wrong, so that one run tells everything; each sentence once, on one line whatever it quotes."""
 
     sentences: list[str] = field(default_factory=list)
 
     def add(self, sentence: str) -> None:
+        sentence = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in sentence)
         if sentence not in self.sentences:
             self.sentences.append(sentence)
 

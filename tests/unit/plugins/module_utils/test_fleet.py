@@ -566,6 +566,13 @@ def test_whatever_a_host_says_it_is_understood_or_refused_by_name(variables: dic
         assert isinstance(server["weight"], int) and server["weight"] >= 1
 
 
+def test_a_value_with_a_line_break_is_quoted_on_one_line() -> None:
+    with pytest.raises(FleetError) as refused:
+        topology(*inventory(app1={"fleet_size": "big\n"}))
+    (problem,) = refused.value.problems
+    assert problem.startswith(r"host app1: fleet_size big\n is not a known size; use one of 2xlarge, large, medium,")
+
+
 @given(st.permutations(["app1", "app2", "app3", "app4"]), st.permutations(["lb1", "lb2"]))
 def test_the_order_of_an_inventory_does_not_matter(apps: list[str], balancers: list[str]) -> None:
     def of(apps: list[str], balancers: list[str]) -> dict[str, Any]:
