@@ -26,9 +26,7 @@ def laravel_key() -> str:
 
 SECRETS: dict[str, Callable[[], str]] = {
     "vault_app_key": laravel_key,
-    "vault_keepalived_password": lambda: word(8),  # VRRP takes no more
     "vault_mysql_app_password": word,
-    "vault_mysql_health_password": word,
     "vault_mysql_replication_password": word,
     "vault_redis_admin_password": word,
     "vault_redis_app_password": word,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import resource
@@ -202,6 +203,15 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, every: float = 
     return True
 
 
+def mac_address(address: str) -> str:
+    """A locally administered MAC address that belongs to the IPv4 address.
+
+    A machine keeps its network card when it restarts; a container would come back with a new one, and its neighbours
+    would send to the old one for some seconds (five, the kernel's delay_first_probe_time).
+    """
+    return "02:00:" + ":".join(f"{part:02x}" for part in ipaddress.IPv4Address(address).packed)
+
+
 def create_words(
     name: str, *, address: str, memory_mb: int, vcpus: int, image: str, tier: str, cpus_here: int | None = None
 ) -> Sequence[str]:
@@ -210,7 +220,7 @@ def create_words(
     return [
         "create",
         "--name", name, "--hostname", name,
-        "--network", settings.NETWORK, "--ip", address,
+        "--network", settings.NETWORK, "--ip", address, "--mac-address", mac_address(address),
         "--memory", f"{memory_mb}m", "--cpus", str(cpus),
         "--systemd=always", "--privileged", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "20",
         "--label", f"{settings.LABEL}={settings.NAME}",

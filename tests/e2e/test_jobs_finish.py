@@ -58,7 +58,11 @@ def test_a_job_of_each_queue_runs_on_a_worker(lab: Lab, visitor: Visitor, queue:
     assert done["attempts"] == 1
 
 
-def test_payments_overtake_a_backlog(visitor: Visitor) -> None:
+def worker_processes(lab: Lab) -> int:
+    return sum(lab.ssh(host, "supervisorctl status").count("RUNNING") for host in lab.tier("queue_workers"))
+
+
+def test_payments_overtake_a_backlog(lab: Lab, visitor: Visitor) -> None:
     backlog = [submit(visitor, "default", 1) for _turn in range(24)]
     wait_for(visitor, backlog[0], "running", seconds=20)
     payments = [submit(visitor, "payments", 0) for _turn in range(4)]
@@ -66,10 +70,11 @@ def test_payments_overtake_a_backlog(visitor: Visitor) -> None:
     rest = [wait_for(visitor, job, "done", seconds=60) for job in backlog]
     all_queued = max(moment(job["queued_at"]) for job in urgent)
     last_urgent = max(moment(job["started_at"]) for job in urgent)
-    # What was picked up before the last payment was there couldn't know of it.
+    # A job notes its start some time after it was taken from the queue, so each process may hold one that it took
+    # before the last payment was there. It takes no second one.
     overtaking = [job for job in rest if all_queued < moment(job["started_at"]) < last_urgent]
-    assert overtaking == [], "default jobs were started while payments waited"
-    assert sum(moment(job["started_at"]) > last_urgent for job in rest) >= 8, "there was no backlog to overtake"
+    assert len(overtaking) <= worker_processes(lab), f"default jobs were started while payments waited: {overtaking}"
+    assert sum(moment(job["started_at"]) > last_urgent for job in rest) >= 12, "there was no backlog to overtake"
 
 
 @pytest.mark.parametrize("restart", ["supervisorctl restart all", "systemctl restart supervisor"])
