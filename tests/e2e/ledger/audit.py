@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +32,8 @@ class Audit:
     client: Client
     book: Book
     primary: str
-    clock: Callable[[], float]
-    jobs_seconds: float = 150.0
+    jobs_seconds: float
+    clock: Callable[[], float] = time.monotonic
 
     async def run(self) -> dict[str, Any]:
         """Ask for everything; what was asked, by kind."""

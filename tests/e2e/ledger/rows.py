@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.e2e.ledger.schedule import MIX, ROWS_MIX
 from tests.e2e.ledger.steps import (
     Step,
     a_mysql_replica,
@@ -33,6 +34,7 @@ class Row:
     about: str
     steps: tuple[Step, ...]
     rules: Rules = field(default_factory=Rules)
+    mix: Mapping[str, float] = field(default_factory=lambda: MIX)
 
 
 VERBS: Mapping[str, Row] = {
@@ -48,11 +50,13 @@ VERBS: Mapping[str, Row] = {
         "another server becomes MySQL's primary",
         (play("switchover"),),
         Rules(row_gap_seconds=1.5),
+        ROWS_MIX,
     ),
     "failover": Row(
         "MySQL's primary loses its power, and the verb puts another in its place",
         (killed_for_good(the_mysql_primary), play("failover"), everything_started()),
         Rules(failed=None, unsafe=None, gap_seconds=10, row_gap_seconds=30),
+        ROWS_MIX,
     ),
     "scale": Row(
         "two app servers more, and two less",

@@ -16,6 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
+from lab import site
+from tests.e2e.ledger.book import Book
+from tests.e2e.ledger.weights import without_privilege
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.redis_pools import durable_primaries, pools_are_whole
 from tests.e2e.support.waiting import until
@@ -27,6 +32,7 @@ class Stage:
     """What a step works with."""
 
     lab: Lab
+    book: Book
     log: Path
     arguments: str = ""
     hold_seconds: float = 20.0
@@ -36,19 +42,18 @@ class Stage:
 
     def shell(self, command: str) -> int:
         """Run a command as a person would, its output to the log; bounded in time."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "PYTHONUNBUFFERED": "1",
-        }
         with self.log.open("ab") as sink:
             sink.write(f"$ {command}\n".encode())
             sink.flush()
             process = subprocess.Popen(
-                command, shell=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                without_privilege(command),
+                cwd=ROOT,
+                env=site.environment(Path(sys.prefix), accelerate=True),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
                 start_new_session=True,
-            )  # fmt: skip
+            )
             deadline = time.monotonic() + self.command_seconds
             while process.poll() is None:
                 if self.interrupted.wait(0.1) or time.monotonic() > deadline:
@@ -115,7 +120,8 @@ def holder_of_the_vip(lab: Lab) -> str:
 
 def mysql_roles(lab: Lab) -> tuple[str, list[str]]:
     """The server that takes writes, and those that don't; servers that don't answer are in neither."""
-    writable, others = [], []
+    writable: list[str] = []
+    others: list[str] = []
     for host in lab.tier("mysql"):
         try:
             read_only = lab.sql(host, "SELECT @@super_read_only")[0][0]
@@ -197,7 +203,7 @@ def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
     def patient() -> bool:
         try:
             return well()
-        except OSError as error:
+        except httpx.TransportError as error:
             raise AssertionError(str(error)) from error
 
     until("the fleet is well", patient, seconds=seconds, every=1)
