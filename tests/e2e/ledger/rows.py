@@ -15,11 +15,14 @@ from tests.e2e.ledger.steps import (
     a_redis_primary,
     a_worker,
     an_app_server,
+    cut_off,
     everything_started,
+    hanging,
     holder_of_the_vip,
     killed,
     killed_for_good,
     play,
+    rebooted,
     the_mysql_primary,
     the_store,
     wait,
@@ -97,6 +100,17 @@ FAULTS: Mapping[str, Row] = {
     "kill-worker": Row("a worker loses its power in the middle of jobs", (killed(a_worker),)),
     "kill-store": Row(
         "the S3 store loses its power: pictures fail, nothing else does", (killed(the_store),), Rules(failed=None)
+    ),
+    "pause-app-server": Row(
+        "an app server stands still", (hanging(an_app_server),), Rules(failed=None, unsafe=None)
+    ),
+    "reboot-app-server": Row("an app server reboots by itself", (rebooted(an_app_server),), Rules(unsafe=None)),
+    "reboot-replica": Row("a MySQL replica reboots by itself", (rebooted(a_mysql_replica),)),
+    "partition": Row(
+        "the app servers lose the MySQL primary from sight, and nobody else does",
+        (cut_off(the_mysql_primary, "app_servers"),),
+        Rules(failed=None, unsafe=None, gap_seconds=4),
+        ROWS_MIX,
     ),
 }
 

@@ -12,7 +12,6 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +91,7 @@ class Scene:
     notes: list[str]
     mix: Mapping[str, float]
     releases: ReleaseLog = field(default_factory=ReleaseLog)
+    troubles: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     verb_start: float = 0.0
     verb_end: float = 0.0
@@ -116,11 +116,7 @@ async def run(lab: Lab, options: Options) -> dict[str, Any]:
             clock = Clock()
             scene = Scene(client, book, stage, Load(client, book, clock, courses, options.seed), clock, notes, mix)
             await _drive(lab, options, scene)
-            primary = await asyncio.to_thread(until, "MySQL has a primary", lambda: the_mysql_primary(lab), seconds=60)
-            audit = Audit(lab, client, book, primary, jobs_seconds=options.jobs_seconds)
-            audited = await audit.run()
-            with suppress(Failed):
-                await audit.tidy()
+            audited = await _audit(lab, options, scene)
     finally:
         client.close()
     return _report(lab, options, scene, audited)
@@ -155,10 +151,24 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
     scene.opened = scene.client.opened - opened
 
 
+async def _audit(lab: Lab, options: Options, scene: Scene) -> dict[str, Any]:
+    try:
+        primary = await asyncio.to_thread(until, "MySQL has a primary", lambda: the_mysql_primary(lab), seconds=60)
+        audit = Audit(lab, scene.client, scene.book, primary, jobs_seconds=options.jobs_seconds)
+        found = await audit.run()
+        await audit.tidy()
+    except Exception as trouble:
+        # The load's figures stand; that nobody could be asked what is missing is a broken promise of its own.
+        scene.troubles.append(f"the fleet could not be asked for what it acknowledged: {type(trouble).__name__}: {trouble}")
+        return {}
+    return found
+
+
 def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]) -> dict[str, Any]:
-    if unwatched := sorted(set(lab.tier("app_servers")) - set(scene.releases.hosts)):
-        scene.notes.append(f"nobody saw which releases were deleted on {', '.join(unwatched)}")
     answers = sorted(scene.load.answers, key=lambda answer: answer.at)
+    served = {*lab.tier("app_servers"), *(answer.server for answer in answers if answer.server)}
+    if unwatched := sorted(served - set(scene.releases.hosts)):
+        scene.notes.append(f"nobody saw which releases were deleted on {', '.join(unwatched)}")
     phases = figures.by_phase(answers, scene.verb_start, scene.verb_end, scene.end)
     deleted = scene.releases.by_deleted(answers)
     late = sorted(scene.load.late)
@@ -171,7 +181,7 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
         exit_codes=scene.stage.exit_codes,
         client_late_ms=late_ms["p99"],
     )
-    breaches += [f"{step['name']}: {step['error']}" for step in scene.steps if step["error"]]
+    breaches += [f"{step['name']}: {step['error']}" for step in scene.steps if step["error"]] + scene.troubles
     return {
         "name": options.name,
         "about": options.row.about,
