@@ -84,7 +84,7 @@ def test_a_deleted_row_is_missing(lab: Lab, folder: Path) -> None:
     deleted = []
 
     def delete_a_row(stage: Stage) -> None:
-        number = min(stage.book.enrolments)
+        number = until("an enrolment", lambda: min(stage.book.enrolments, default=0), seconds=30)
         lab.sql(the_mysql_primary(lab), f"DELETE FROM school.enrolments WHERE id = {number}")
         deleted.append(number)
 
@@ -121,7 +121,7 @@ def test_an_overwritten_picture_is_noticed(lab: Lab, folder: Path) -> None:
     names = []
 
     def overwrite(stage: Stage) -> None:
-        names.append(next(iter(stage.book.uploads)))
+        names.append(until("an upload", lambda: next(iter(stage.book.uploads), ""), seconds=30))
         with visiting(lab.url, lab.vip, lab.ca_file) as visitor:
             assert visitor.http.put(f"/api/pictures/{names[0]}", content=b"something else").status_code == 201
 
@@ -133,7 +133,10 @@ def test_a_deleted_session_goes_back(lab: Lab, folder: Path) -> None:
     numbers = []
 
     def delete_a_session(stage: Stage) -> None:
-        session = next(session for session in stage.book.sessions if session.hits > 1)
+        session = until(
+            "a session that was used twice", lambda: next((s for s in stage.book.sessions if s.hits > 1), None), seconds=30
+        )
+        assert session is not None
         redis = cluster(lab, "durable")
         for key in redis.scan_iter(match="school:*", count=1000):
             if hashlib.sha256(key.rpartition(":")[2].encode()).hexdigest()[:16] == session.identity:
