@@ -46,7 +46,7 @@ e2e: .lab/dev-venv ## VERB=deploy, or COMMAND="...": do it under load, and say w
 	@$(VENV)/python -m tests.e2e.ledger $(if $(COMMAND),--command "$$COMMAND",--verb $(VERB)) --arguments="$$ARGS" $(OPTIONS)
 
 e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledger turns red
-	@$(VENV)/pytest tests/e2e/test_ledger_turns_red.py -v
+	@$(VENV)/pytest tests/e2e/ledger/test_turns_red.py -v
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check
