@@ -96,7 +96,7 @@ class Audit:
         if response.status == 404:
             self.book.note(Missing("enrolment", f"{number} ({key})", "404 from the primary"))
         elif response.status != 200:
-            self.book.note(Missing("enrolment", f"{number} ({key})", f"could not be asked for: HTTP {response.status}"))
+            self._unasked(f"enrolment {number} ({key})", response)
         elif (told := json.loads(response.body)["key"]) != key:
             self.book.note(Missing("enrolment", f"{number} ({key})", f"the API shows {told}"))
 
@@ -104,8 +104,10 @@ class Audit:
 
     async def _upload(self, name: str) -> None:
         response = await self._get(f"/api/pictures/{name}")
-        if response.status != 200:
-            self.book.note(Missing("upload", name, f"HTTP {response.status}"))
+        if response.status == 404:
+            self.book.note(Missing("upload", name, "404"))
+        elif response.status != 200:
+            self._unasked(f"upload {name}", response)
         elif hashlib.sha256(response.body).hexdigest() != self.book.uploads[name]:
             self.book.note(Missing("upload", name, "other bytes than those that were acknowledged"))
 
@@ -117,14 +119,20 @@ class Audit:
         cookie = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
         response = await self._get("/api/whoami", Cookie=cookie)
         if response.status != 200:
-            self.book.note(Missing("session", str(session.number), f"HTTP {response.status}"))
+            self._unasked(f"session {session.number}", response)
             return
         told = json.loads(response.body)
         self.book.note(session.counted(told["session_id_hash"], int(told["session_hits"])))
         if session.basket:
             response = await self._get("/api/basket", Cookie=cookie)
-            courses = json.loads(response.body)["course_ids"] if response.status == 200 else []
-            self.book.note(session.shown(courses))
+            if response.status == 200:
+                self.book.note(session.shown(json.loads(response.body)["course_ids"]))
+            else:
+                self._unasked(f"basket {session.number}", response)
+
+    def _unasked(self, what: str, response: Response) -> None:
+        told = f"HTTP {response.status}" if response.status else response.body.decode()
+        self.book.unasked.append(f"{what}: {told}")
 
     async def _get(self, path: str, **headers: str) -> Response:
         """An answer; the question here is what is there, so a passing failure is asked about again."""
