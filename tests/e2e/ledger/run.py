@@ -182,6 +182,8 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
         client_late_ms=late_ms["p99"],
     )
     breaches += [f"{step['name']}: {step['error']}" for step in scene.steps if step["error"]] + scene.troubles
+    if unasked := scene.book.unasked:
+        breaches.append(f"{len(unasked)} acknowledged things could not be asked for: {'; '.join(unasked[:3])}")
     return {
         "name": options.name,
         "about": options.row.about,

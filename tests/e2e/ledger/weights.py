@@ -41,7 +41,8 @@ def evened(hosts: int, shares: Path = SHARES) -> Iterator[list[str]]:
     finally:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, niceness)
-            if before is not None:
+        if before is not None:
+            with suppress(OSError):
                 shares.write_text(before, "ascii")
 
 
