@@ -21,6 +21,7 @@ REDIS_PRIMARIES = 3
 KNOWN_KEYS = (
     "fleet_address",
     "fleet_groups",
+    "fleet_host",
     "fleet_interface",
     "fleet_memory_mb",
     "fleet_secrets_dir",
