@@ -27,6 +27,7 @@ CLASHES = (
 KNOWN_KEYS = (
     "fleet_address",
     "fleet_groups",
+    "fleet_host",
     "fleet_interface",
     "fleet_memory_mb",
     "fleet_secrets_dir",
