@@ -367,6 +367,21 @@ def restart_instance(address: str, port: int, name: str, tools: Tools) -> bool:
     return handed_over
 
 
+def hand_over_to_replica(address: str, port: int, name: str, tools: Tools) -> None:
+    """Let a replica take over from the primary at C(address), and wait until it has.
+
+    Raises RedisClusterError when there is no replica to take over, or it isn't primary in time.
+    """
+    connection = tools.connect(address, port)
+    try:
+        lines = parse_nodes(connection.command("CLUSTER", "NODES"))
+        me = next(line for line in lines if "myself" in line.flags)
+        if me.slots:
+            _hand_over(connection, lines, me, name, tools)
+    finally:
+        connection.close()
+
+
 def _hand_over(connection: Connection, lines: Sequence[Line], me: Line, name: str, tools: Tools) -> None:
     copies = [line for line in lines if line.primary_id == me.id and not line.failed and "fail?" not in line.flags]
     if not copies:
