@@ -12,12 +12,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.scaled_inventory import ScaledInventoryError, merged
+from ..module_utils.scaled_inventory import ScaledInventoryError, addresses, merged
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},
     "group": {"type": "str", "required": True},
-    "hosts": {"type": "dict", "required": True},
+    "hosts": {"type": "dict", "default": {}},
+    "found": {"type": "list", "elements": "dict", "default": []},
 }
 
 
@@ -31,7 +32,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         path = Path(arguments["path"])
         before = path.read_text("utf-8") if path.exists() else ""
         try:
-            after = merged(before, arguments["group"], arguments["hosts"], str(path))
+            group, rows = arguments["group"], dict(arguments["hosts"])
+            rows |= addresses(before, group, arguments["found"], str(path))
+            after = merged(before, group, rows, str(path))
             if after != before and not self._task.check_mode:
                 _replace(path, after)
         except (ScaledInventoryError, OSError) as error:

@@ -54,7 +54,7 @@ _value:
     - C(join) and C(leave), names; C(create) and C(destroy), those of them that a provider makes or ends.
     - C(entries) and C(settled), what C(scaled.yml) has to say meanwhile and at the end.
     - C(group), the inventory's group; C(listeners), the tiers that have to learn of it; C(why), one sentence for each host.
-    - C(marks), rows of C(host) and the C(groups) that it is in while the verb runs.
+    - C(marks), rows of C(host) and the C(groups) that it is in while the verb runs, and C(marks_after), once hosts have left.
   type: dict
 """
 
@@ -66,7 +66,7 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils.capacity import CapacityError
 from ..module_utils.connection_budget import connection_budget
 from ..module_utils.fleet import KNOWN_KEYS, FleetError, build_fleet
-from ..module_utils.scale_plan import LISTENERS, ScaleError, group_marks, overlaid, plan_for
+from ..module_utils.scale_plan import LISTENERS, ScaleError, group_marks, group_marks_after, overlaid, plan_for
 
 BUDGET_KEYS = (
     "capacity_settings",
@@ -95,9 +95,18 @@ def scale_plan(
         budget = connection_budget(later.as_dict(), later_vars)
     except (ScaleError, FleetError, CapacityError) as error:
         raise AnsibleFilterError(str(error)) from error
-    names = {each: (group_names or {}).get(each, each) for each in LISTENERS[plan.tier]}
-    marks = group_marks(plan, {each: groups.get(str(name), []) for each, name in names.items()})
-    return {**plan.as_dict(), "group": group, "connections": budget.why, "marks": marks}
+    listeners = [
+        host
+        for each in LISTENERS[plan.tier]
+        for host in later_groups.get(str((group_names or {}).get(each, each)), [])
+    ]
+    return {
+        **plan.as_dict(),
+        "group": group,
+        "connections": budget.why,
+        "marks": group_marks(plan, groups[group], listeners),
+        "marks_after": group_marks_after(plan, listeners),
+    }
 
 
 class FilterModule:

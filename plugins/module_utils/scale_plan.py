@@ -408,14 +408,28 @@ def overlaid(
     return names, variables
 
 
-def group_marks(found: Plan, listeners: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """Rows of host and groups: fleet_joining, fleet_leaving, and fleet_concerned for all that the verb has to do with."""
-    marks = {str(host): ["fleet_concerned"] for hosts in listeners.values() for host in hosts}
+def group_marks(found: Plan, tier_hosts: Iterable[str], listeners: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of host and groups while the verb runs: fleet_joining, fleet_leaving, fleet_asked (the tier, when somebody leaves, to
+    see who serves) and fleet_concerned (all that learn of it)."""
+    marks: dict[str, list[str]] = {str(host): ["fleet_concerned"] for host in listeners}
     marks |= {host: ["fleet_joining", "fleet_concerned"] for host in found.join}
     marks |= {host: ["fleet_leaving", "fleet_concerned"] for host in found.leave}
+    for host in {*map(str, tier_hosts)} - {*found.join} if found.leave else ():
+        marks.setdefault(host, []).append("fleet_asked")
     return [{"host": host, "groups": names} for host, names in sorted(marks.items())]
 
 
+def group_marks_after(found: Plan, listeners: Iterable[str]) -> list[dict[str, Any]]:
+    """The same once the hosts are gone: fleet_left_behind for who has to forget them, fleet_resting for who stands by."""
+    resting = [host for host in found.leave if host not in found.destroy]
+    # Only balancers and databases are known by name; an upstream has dropped a host that drains already.
+    behind = {*map(str, listeners)} - {*found.leave} if found.leave and found.tier in FORGOTTEN else set()
+    marks = {host: ["fleet_left_behind"] for host in behind}
+    marks |= {host: ["fleet_left_behind", "fleet_resting"] for host in resting}
+    return [{"host": host, "groups": names} for host, names in sorted(marks.items())]
+
+
+FORGOTTEN = ("load_balancers", "mysql")
 _OWN = frozenset({"ansible_host", "fleet_address", "fleet_state", "fleet_scaling", "fleet_scaled", "mysql_primary", "fleet_weight"})
 
 

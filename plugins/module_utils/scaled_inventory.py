@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -41,6 +41,16 @@ def merged(text: str, group: str, rows: Mapping[str, Mapping[str, Any] | None], 
             hosts.pop(name)
     left = {name: {"hosts": dict(sorted(found.items()))} for name, found in sorted(groups.items()) if found}
     return HEAD + yaml.safe_dump(left, sort_keys=False, width=120) if left else ""
+
+
+def addresses(text: str, group: str, found: Iterable[Mapping[str, Any]], path: str) -> dict[str, dict[str, Any]]:
+    """Rows for ``merged``: the address that a provider gave to each host of the group that has none yet."""
+    hosts = _parsed(text, path).get(group, {})
+    return {
+        str(row["name"]): {"ansible_host": str(row["address"])}
+        for row in found
+        if row.get("address") and row["name"] in hosts and not hosts[row["name"]].get("ansible_host")
+    }
 
 
 def _parsed(text: str, path: str) -> dict[str, dict[str, dict[str, Any]]]:

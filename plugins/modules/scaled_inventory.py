@@ -25,7 +25,12 @@ options:
   hosts:
     description: From host to its variables, which are laid over what the file says; V(null) takes a host, or a variable, out.
     type: dict
-    required: true
+    default: {}
+  found:
+    description: Rows of C(name) and C(address), as a provider tells them; a host of the group that has no address yet gets it.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description: Shows what the file would say.

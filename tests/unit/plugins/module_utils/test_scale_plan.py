@@ -17,6 +17,7 @@ from plugins.module_utils.scale_plan import (
     ScaleError,
     Wish,
     group_marks,
+    group_marks_after,
     next_name,
     overlaid,
     parse_pool,
@@ -248,9 +249,20 @@ def test_an_inventory_that_cannot_work_is_refused_first() -> None:
 
 
 def test_who_is_met_by_the_verb() -> None:
-    marks = group_marks(Plan("app_servers", 2, 2, join=("app3",), leave=("app2",)), {"load_balancers": ["lb1"]})
-    assert marks == [
-        {"host": "app2", "groups": ["fleet_leaving", "fleet_concerned"]},
-        {"host": "app3", "groups": ["fleet_joining", "fleet_concerned"]},
-        {"host": "lb1", "groups": ["fleet_concerned"]},
+    found = Plan("app_servers", 2, 2, join=("app3",), leave=("app2", "app4"), destroy=("app4",))
+    assert {row["host"]: row["groups"] for row in group_marks(found, ["app1", "app2", "app4"], ["lb1"])} == {
+        "app1": ["fleet_asked"],
+        "app2": ["fleet_leaving", "fleet_concerned", "fleet_asked"],
+        "app3": ["fleet_joining", "fleet_concerned"],
+        "app4": ["fleet_leaving", "fleet_concerned", "fleet_asked"],
+        "lb1": ["fleet_concerned"],
+    }
+    assert group_marks_after(found, ["lb1"]) == [{"host": "app2", "groups": ["fleet_left_behind", "fleet_resting"]}]
+
+
+def test_databases_that_left_are_forgotten_by_their_clients() -> None:
+    found = Plan("mysql", 3, 2, leave=("db3",), destroy=("db3",))
+    assert group_marks_after(found, ["app1", "db1", "db3"]) == [
+        {"host": "app1", "groups": ["fleet_left_behind"]},
+        {"host": "db1", "groups": ["fleet_left_behind"]},
     ]
