@@ -115,11 +115,15 @@ class FoundService:
 
 @dataclass(frozen=True)
 class Memory:
-    """What an earlier run left on the host: the paths it wrote, the actions it still owed, the restarts it held back."""
+    """What an earlier run left on the host: the paths it wrote, the actions it still owed, the restarts it held back.
+
+    C(services) are the units that it left running: what a look at the host's health expects to find.
+    """
 
     paths: frozenset[str] = frozenset()
     owed: frozenset[str] = frozenset()
     held: Mapping[str, float] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
