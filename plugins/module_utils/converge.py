@@ -301,6 +301,27 @@ def plan(desired: Desired, actual: Actual) -> Plan:
     )
 
 
+def effects(desired: Desired, steps: Plan) -> dict[str, list[str]]:
+    """For each changed path what follows from it, such as C(reload nginx.service); [] when nothing does.
+
+    C(hold mysql.service): its restart is left to those who know when it may be.
+    """
+    verbs = [(verb, frozenset(getattr(steps, verb))) for verb in ("start", "restart", "reload", "hold")]
+    found: dict[str, list[str]] = {path: [] for path in steps.changed_paths}
+    for path, follows in found.items():
+        for service in desired.services:
+            patterns = (*service.reload_on, *service.restart_on)
+            follows += [
+                f"{verb} {service.name}" for verb, names in verbs if service.name in names and _touches(patterns, [path])
+            ]
+        follows += [
+            f"run {' '.join(item.command)}"
+            for item in desired.on_change
+            if item.command in steps.commands and _touches(item.paths, [path])
+        ]
+    return found
+
+
 # -- the form in which the wanted state travels from the control node to the host -------------------------------------
 
 

@@ -42,6 +42,10 @@ changed_paths:
   returned: success
   type: list
   elements: str
+effects:
+  description: For each changed path what follows from it, such as C(reload nginx.service), C(hold mysql.service) or C(run apt-get update).
+  returned: success
+  type: dict
 services_reloaded:
   description: Units that were (in check mode, would be) reloaded.
   returned: success
@@ -100,6 +104,7 @@ from ..module_utils.converge import (
     Plan,
     Validation,
     WantedUser,
+    effects,
     plan,
     unpack,
 )
@@ -461,6 +466,7 @@ def converge(run: Run, desired: Desired, check_mode: bool, clock: float) -> dict
     result.update(
         changed=steps.changed or bool(missing_packages or missing_users),
         changed_paths=steps.changed_paths,
+        effects=effects(desired, steps),
         services_reloaded=list(steps.reload),
         services_restarted=list(steps.restart),
         services_started=list(steps.start),
