@@ -306,6 +306,15 @@ class Applied:
     restart: tuple[Difference, ...]
 
 
+def immutable(connection: Connection, difference: Difference) -> bool:
+    """Whether only a restart can change this directive: asked by setting it to the value that it has."""
+    try:
+        connection.command("CONFIG", "SET", difference.name, difference.before)
+    except RedisReplyError as error:
+        return "immutable" in str(error)
+    return False
+
+
 def apply_settings(connection: Connection, wanted: Mapping[str, str], check: bool) -> Applied:
     """Set what differs with CONFIG SET. Raises RedisClusterError, by name, for a value that Redis refuses."""
 
@@ -313,8 +322,9 @@ def apply_settings(connection: Connection, wanted: Mapping[str, str], check: boo
         return pairs(connection.command("CONFIG", "GET", *sorted(wanted)))
 
     differing = differences(wanted, read())
-    if check or not differing:
-        return Applied(differing, ())
+    if check:
+        fixed = [difference for difference in differing if immutable(connection, difference)]
+        return Applied(tuple(difference for difference in differing if difference not in fixed), tuple(fixed))
     restart = []
     for difference in differing:
         try:
