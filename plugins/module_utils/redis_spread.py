@@ -23,7 +23,12 @@ from .redis_driver import Tools, spread, tools_for
 def pools_from(config: Mapping[str, Any]) -> list[Pool]:
     """Return the pools of the configuration file."""
     return [
-        Pool(row["name"], int(row["replicas"]), tuple(Instance(**instance) for instance in row["instances"]))
+        Pool(
+            row["name"],
+            int(row["replicas"]),
+            tuple(Instance(**instance) for instance in row["instances"]),
+            frozenset(row.get("leaving", ())),
+        )
         for row in config["pools"]
     ]
 
