@@ -146,7 +146,7 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
         connection,
         "SELECT c.host, c.port, c.user, c.auto_position, c.ssl_allowed, c.ssl_ca_file, c.ssl_certificate, c.ssl_key, "
         "c.ssl_verify_server_certificate, c.connection_retry_count, s.service_state AS receiver, "
-        "s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error, a.service_state AS applier "
+        "s.received_transaction_set AS received, s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error, a.service_state AS applier "
         "FROM performance_schema.replication_connection_configuration c "
         "JOIN performance_schema.replication_connection_status s USING (channel_name) "
         "JOIN performance_schema.replication_applier_status a USING (channel_name) WHERE channel_name = ''",
@@ -171,6 +171,7 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
         "receiver": channel["receiver"],
         "applier": channel["applier"],
         "error": _channel_error(connection, channel),
+        "received": text(channel["received"]).replace("\n", ""),
         "as_wanted": all(text(channel[name]) == value for name, value in wished.items())
         and bool(secret)
         and text(secret[0]["user_password"]) == replication.password,
@@ -297,7 +298,8 @@ class Performer:
                 return
             if self.clock() > end:
                 raise ClientError(f"{what}: not within {seconds:g} s: {missing}")
-            self.sleep(0.25)
+            # A moving primary waits for its first replica.
+            self.sleep(0.02)
 
     def _do_make_writable(self) -> None:
         self._run("SET PERSIST super_read_only = OFF", "SET PERSIST read_only = OFF")

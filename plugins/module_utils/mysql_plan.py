@@ -53,6 +53,8 @@ class Channel:
     applier: str = "ON"
     error: str = ""
     as_wanted: bool = True
+    # What arrived since the channel was set up, applied or not.
+    received: GtidSet = field(default_factory=lambda: GtidSet({}))
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class State:
     users: Mapping[str, FoundUser] = field(default_factory=dict)
     settings_online: Mapping[str, Any] = field(default_factory=dict)
     settings_restart: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def held(self) -> GtidSet:
+        """All transactions that are here, those too that were received and wait to be applied."""
+        return self.executed.plus(self.channel.received) if self.channel is not None else self.executed
 
     @property
     def empty(self) -> bool:
@@ -400,7 +407,7 @@ def state_from(data: Mapping[str, Any]) -> State:
         read_only_persisted=data["read_only_persisted"],
         executed=GtidSet.parse(data["gtid_executed"]),
         purged=GtidSet.parse(data["gtid_purged"]),
-        channel=Channel(**channel) if channel else None,
+        channel=Channel(**{**channel, "received": GtidSet.parse(channel.get("received") or "")}) if channel else None,
         semi_sync_source=data["semi_sync_source"],
         semi_sync_replicas=data["semi_sync_replicas"],
         databases=frozenset(data["databases"]),
