@@ -26,7 +26,12 @@ OUT_OF_TRAFFIC = "/etc/graphic_school/out-of-traffic/redis_cluster"
 def pools_from(config: Mapping[str, Any]) -> list[Pool]:
     """Return the pools of the configuration file."""
     return [
-        Pool(row["name"], int(row["replicas"]), tuple(Instance(**instance) for instance in row["instances"]))
+        Pool(
+            row["name"],
+            int(row["replicas"]),
+            tuple(Instance(**instance) for instance in row["instances"]),
+            frozenset(row.get("leaving", ())),
+        )
         for row in config["pools"]
     ]
 

@@ -90,6 +90,11 @@ performed:
   returned: always
   type: list
   elements: str
+actions:
+  description: The same as data, each with C(action) and, where it sets any, C(settings).
+  returned: success
+  type: list
+  elements: dict
 """
 
 import time
@@ -167,7 +172,8 @@ def main() -> None:
             performed.append(step["text"])
     if options["refused"]:
         module.fail_json(msg=options["refused"], performed=performed, changed=bool(performed))
-    module.exit_json(changed=bool(told), performed=told)
+    actions = [{"action": step["action"], "settings": step["arguments"].get("settings", {})} for step in options["steps"]]
+    module.exit_json(changed=bool(told), performed=told, actions=actions)
 
 
 def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Performer:

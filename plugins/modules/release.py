@@ -51,6 +51,10 @@ options:
     description: JSON file on the host with the values that are laid over the application's configuration.
     type: path
     required: true
+  configuration_changes:
+    description: Whether this run changes the files that the configuration is made from; in check mode they are not there yet.
+    type: bool
+    default: false
   warm_commands:
     description: Artisan commands that build further caches of a release.
     type: list
@@ -201,6 +205,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "php": {"type": "path", "default": "/usr/bin/php"},
     "config_program": {"type": "path", "required": True},
     "values": {"type": "path", "required": True},
+    "configuration_changes": {"type": "bool", "default": False},
     "warm_commands": {"type": "list", "elements": "str", "default": []},
     "migrate_commands": {"type": "list", "elements": "str", "default": ["migrate --force --isolated=75"]},
     "checks": {
@@ -245,7 +250,23 @@ class Host:
         self.probe = Probe(parameters["domain"], parameters["server"], time)
         self.actual: Actual = look(self.layout)
         self.signature = configuration_signature(self.layout, self.recipe)
+        if parameters["configuration_changes"] and run.module.check_mode:
+            self.signature = "another"
         self.plan: Plan = plan(Desired(self.release, self.signature), self.actual)
+
+    def foreseen(self) -> list[str]:
+        """What O(state) would do, as far as it can be known: OPcache may need a reload after a switch."""
+        state = self.given["state"]
+        if self.plan.done and state != "migrated":
+            return []
+        if state == "prepared":
+            return [step for step in self.plan.steps if step != "switch"]
+        if state == "migrated":
+            return ["migrate"]
+        used = (self.layout.release(self.release) / "bootstrap" / "cache" / "config.php").exists()
+        reload = ["reload"] if self.plan.configure and used else []
+        probe = ["probe"] if self.given["socket"] else []
+        return [*reload, *probe, *(["switch"] if self.plan.switch else [])]
 
     def prepare(self) -> list[str]:
         steps = []
@@ -312,8 +333,7 @@ def main() -> None:
             "current": host.plan.done, "steps": [], "changed": False,
         }
         if module.check_mode:
-            steps = {"prepared": host.plan.steps[:2] if not host.plan.done else (), "migrated": ("migrate",), "current": ("switch",)}
-            answer.update(steps=[step for step in steps[state] if state != "prepared" or step in host.plan.steps])
+            answer.update(steps=host.foreseen())
         elif state == "prepared":
             if host.plan.unpack and not (module.params["archive"] and os.path.exists(module.params["archive"])):
                 module.exit_json(**answer, needs_archive=True)

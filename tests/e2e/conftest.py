@@ -31,7 +31,9 @@ ORDER = [
     "jobs_finish",
     "sessions_follow_the_client",
     "traffic_survives_a_dead_server",
+    "status_agrees_with_reality",
     "new_replicas_are_cloned",
+    "plan_equals_the_run",
     "site_is_idempotent",
 ]
 

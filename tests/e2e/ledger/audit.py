@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +19,10 @@ from tests.e2e.ledger.book import Book, JobRow, Missing, missing_enrolments, mis
 from tests.e2e.ledger.http1 import Client, Failed, Response
 from tests.e2e.support.lab import Lab
 
-# Asked one by one through the API; beyond that a sample. The database is always asked for all.
-API_SAMPLE = 1000
-UPLOAD_SAMPLE = 300
+# The database is asked for everything at once; through the API things are asked for one by one, in random order, all of them
+# as long as this many seconds suffice for each kind. The report says how many it were.
+SECONDS_PER_KIND = 45.0
+LANES = 4
 TRIES = 3
 
 
@@ -31,28 +34,28 @@ class Audit:
     client: Client
     book: Book
     primary: str
-    clock: Callable[[], float]
-    jobs_seconds: float = 150.0
+    jobs_seconds: float
+    clock: Callable[[], float] = time.monotonic
 
     async def run(self) -> dict[str, Any]:
         """Ask for everything; what was asked, by kind."""
         waited = await self._jobs()
         rows = await self._enrolment_rows()
-        asked = await self._each(list(self.book.enrolments), API_SAMPLE, self._enrolment)
-        pictures = await self._each(list(self.book.uploads), UPLOAD_SAMPLE, self._upload)
-        sessions = [session for session in self.book.sessions if session.identity]
-        await self._each(sessions, len(sessions), self._session)
+        asked = await self._each(list(self.book.enrolments), self._enrolment)
+        pictures = await self._each(list(self.book.uploads), self._upload)
+        sessions = [session for session in self.book.sessions if session.cookies]
+        continued = await self._each(sessions, self._session)
         return {
             "enrolments": {"acknowledged": len(self.book.enrolments), "in_sql": rows, "asked_through_the_api": asked},
             "jobs": {"acknowledged": len(self.book.jobs), "waited_seconds": round(waited, 1), **self.job_figures},
             "uploads": {"acknowledged": len(self.book.uploads), "compared": pictures},
-            "sessions": {"checked": len(sessions)},
+            "sessions": {"begun": len(sessions), "continued": continued},
             "posts_without_an_answer": {kind: len(keys) for kind, keys in self.book.unsure.items()},
         }
 
     async def tidy(self) -> None:
         """Remove the uploads; rows stay, they are small."""
-        await self._each(list(self.book.uploads), len(self.book.uploads), self._remove)
+        await self._each(list(self.book.uploads), self._remove)
 
     async def _sql(self, statement: str) -> list[list[str]]:
         return await asyncio.to_thread(self.lab.sql, self.primary, statement)
@@ -93,7 +96,7 @@ class Audit:
         if response.status == 404:
             self.book.note(Missing("enrolment", f"{number} ({key})", "404 from the primary"))
         elif response.status != 200:
-            self.book.note(Missing("enrolment", f"{number} ({key})", f"could not be asked for: HTTP {response.status}"))
+            self._unasked(f"enrolment {number} ({key})", response)
         elif (told := json.loads(response.body)["key"]) != key:
             self.book.note(Missing("enrolment", f"{number} ({key})", f"the API shows {told}"))
 
@@ -101,26 +104,35 @@ class Audit:
 
     async def _upload(self, name: str) -> None:
         response = await self._get(f"/api/pictures/{name}")
-        if response.status != 200:
-            self.book.note(Missing("upload", name, f"HTTP {response.status}"))
+        if response.status == 404:
+            self.book.note(Missing("upload", name, "404"))
+        elif response.status != 200:
+            self._unasked(f"upload {name}", response)
         elif hashlib.sha256(response.body).hexdigest() != self.book.uploads[name]:
             self.book.note(Missing("upload", name, "other bytes than those that were acknowledged"))
 
     async def _remove(self, name: str) -> None:
-        await self.client.request("DELETE", f"/api/pictures/{name}", kept=True)
+        with suppress(Failed):
+            await self.client.request("DELETE", f"/api/pictures/{name}", kept=True)
 
     async def _session(self, session: Any) -> None:
         cookie = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
         response = await self._get("/api/whoami", Cookie=cookie)
         if response.status != 200:
-            self.book.note(Missing("session", str(session.number), f"HTTP {response.status}"))
+            self._unasked(f"session {session.number}", response)
             return
         told = json.loads(response.body)
         self.book.note(session.counted(told["session_id_hash"], int(told["session_hits"])))
         if session.basket:
             response = await self._get("/api/basket", Cookie=cookie)
-            courses = json.loads(response.body)["course_ids"] if response.status == 200 else []
-            self.book.note(session.shown(courses))
+            if response.status == 200:
+                self.book.note(session.shown(json.loads(response.body)["course_ids"]))
+            else:
+                self._unasked(f"basket {session.number}", response)
+
+    def _unasked(self, what: str, response: Response) -> None:
+        told = f"HTTP {response.status}" if response.status else response.body.decode()
+        self.book.unasked.append(f"{what}: {told}")
 
     async def _get(self, path: str, **headers: str) -> Response:
         """An answer; the question here is what is there, so a passing failure is asked about again."""
@@ -134,14 +146,19 @@ class Audit:
             await asyncio.sleep(2)
         return response
 
-    async def _each[T](self, things: Sequence[T], most: int, ask: Callable[[T], Awaitable[None]]) -> int:
-        """Ask for each thing, three at a time; for a sample where there are more than `most`."""
-        chosen = list(things) if len(things) <= most else random.Random(0).sample(list(things), most)
-        turns = iter(chosen)
+    async def _each[T](self, things: Sequence[T], ask: Callable[[T], Awaitable[None]]) -> int:
+        """Ask for each thing, some at a time, until the time is up; how many it were."""
+        turns = iter(random.Random(0).sample(list(things), len(things)))
+        end = self.clock() + SECONDS_PER_KIND
+        asked = 0
 
         async def lane() -> None:
+            nonlocal asked
             for thing in turns:
+                if self.clock() > end:
+                    return
                 await ask(thing)
+                asked += 1
 
-        await asyncio.gather(*(lane() for _lane in range(3)))
-        return len(chosen)
+        await asyncio.gather(*(lane() for _lane in range(LANES)))
+        return asked

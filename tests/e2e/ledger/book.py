@@ -63,6 +63,8 @@ class Book:
     # POSTs without an answer: they may have been carried out or not, and both is right.
     unsure: dict[str, list[str]] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+    # What could not be asked for afterwards: it may be there, and nobody has seen it.
+    unasked: list[str] = field(default_factory=list)
 
     def note(self, missing: Missing | None) -> None:
         if missing is not None and missing not in self.missing:

@@ -143,7 +143,7 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str], dict[str, str]]:
 
 def parse_chunks(data: bytes | bytearray, start: int) -> tuple[bytes, int] | None:
     """The body of a chunked message that begins at `start` and where it ended; None while some of it is missing."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         line_end = data.find(b"\r\n", start)
         if line_end < 0:
@@ -166,7 +166,7 @@ class Client:
 
     address: str
     domain: str
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     port: int = 443
     connect_seconds: float = 10.0
     opened: int = 0
@@ -178,8 +178,9 @@ class Client:
         try:
             async with asyncio.timeout(self.connect_seconds):
                 _transport, connection = await loop.create_connection(
-                    Connection, self.address, self.port, ssl=self.tls, server_hostname=self.domain,
-                    ssl_handshake_timeout=self.connect_seconds,
+                    Connection, self.address, self.port, ssl=self.tls,
+                    server_hostname=self.domain if self.tls else None,
+                    ssl_handshake_timeout=self.connect_seconds if self.tls else None,
                 )  # fmt: skip
         except TimeoutError as error:
             raise Failed("no connection: timed out", sent=False) from error

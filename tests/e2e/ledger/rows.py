@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.e2e.ledger.schedule import MIX, ROWS_MIX
 from tests.e2e.ledger.steps import (
     Step,
     a_mysql_replica,
     a_redis_primary,
     a_worker,
     an_app_server,
+    cut_off,
     everything_started,
+    hanging,
     holder_of_the_vip,
     killed,
     killed_for_good,
     play,
+    rebooted,
     the_mysql_primary,
     the_store,
     wait,
@@ -33,6 +37,7 @@ class Row:
     about: str
     steps: tuple[Step, ...]
     rules: Rules = field(default_factory=Rules)
+    mix: Mapping[str, float] = field(default_factory=lambda: MIX)
 
 
 VERBS: Mapping[str, Row] = {
@@ -48,11 +53,13 @@ VERBS: Mapping[str, Row] = {
         "another server becomes MySQL's primary",
         (play("switchover"),),
         Rules(row_gap_seconds=1.5),
+        ROWS_MIX,
     ),
     "failover": Row(
         "MySQL's primary loses its power, and the verb puts another in its place",
         (killed_for_good(the_mysql_primary), play("failover"), everything_started()),
         Rules(failed=None, unsafe=None, gap_seconds=10, row_gap_seconds=30),
+        ROWS_MIX,
     ),
     "scale": Row(
         "two app servers more, and two less",
@@ -93,6 +100,17 @@ FAULTS: Mapping[str, Row] = {
     "kill-worker": Row("a worker loses its power in the middle of jobs", (killed(a_worker),)),
     "kill-store": Row(
         "the S3 store loses its power: pictures fail, nothing else does", (killed(the_store),), Rules(failed=None)
+    ),
+    "pause-app-server": Row(
+        "an app server stands still", (hanging(an_app_server),), Rules(failed=None, unsafe=None)
+    ),
+    "reboot-app-server": Row("an app server reboots by itself", (rebooted(an_app_server),), Rules(unsafe=None)),
+    "reboot-replica": Row("a MySQL replica reboots by itself", (rebooted(a_mysql_replica),)),
+    "partition": Row(
+        "the app servers lose the MySQL primary from sight, and nobody else does",
+        (cut_off(the_mysql_primary, "app_servers"),),
+        Rules(failed=None, unsafe=None, gap_seconds=4),
+        ROWS_MIX,
     ),
 }
 

@@ -11,8 +11,8 @@ import json
 import os
 import ssl
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from tests.e2e.ledger.http1 import Client, Failed
 from tests.e2e.ledger.load import Load
 from tests.e2e.ledger.releases import WATCH, ReleaseLog, watch
 from tests.e2e.ledger.rows import Row
-from tests.e2e.ledger.schedule import KEPT_SHARE, MIX, arrivals
+from tests.e2e.ledger.schedule import KEPT_SHARE, arrivals
 from tests.e2e.ledger.steps import Stage, the_mysql_primary
+from tests.e2e.ledger.weights import evened
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.waiting import until
 
@@ -54,7 +55,8 @@ class Options:
     most_seconds: float = 1200.0
     arguments: str = ""
     seed: int = 1
-    tidy: bool = True
+    # How long the audit waits for jobs: longer than a job of a dead worker takes to be given to another.
+    jobs_seconds: float = 150.0
 
 
 def check(options: Options, vip: str) -> None:
@@ -68,12 +70,34 @@ def check(options: Options, vip: str) -> None:
 
 
 @dataclass
-class Moments:
-    """When the steps began and ended, in seconds after the start of the load."""
+class Clock:
+    """Seconds after the start of the load."""
 
+    begin: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> float:
+        return time.monotonic() - self.begin
+
+
+@dataclass
+class Scene:
+    """Who takes part in a run, and what it left behind. Moments are seconds after the start of the load."""
+
+    client: Client
+    book: Book
+    stage: Stage
+    load: Load
+    clock: Clock
+    notes: list[str]
+    mix: Mapping[str, float]
+    releases: ReleaseLog = field(default_factory=ReleaseLog)
+    troubles: list[str] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
     verb_start: float = 0.0
     verb_end: float = 0.0
     end: float = float("inf")
+    cpu: float = 0.0
+    opened: int = 0
 
 
 async def run(lab: Lab, options: Options) -> dict[str, Any]:
@@ -82,98 +106,113 @@ async def run(lab: Lab, options: Options) -> dict[str, Any]:
     tls = ssl.create_default_context(cafile=str(lab.ca_file))
     tls.set_alpn_protocols(["http/1.1"])
     client = Client(lab.vip, lab.domain, tls)
-    notes: list[str] = []
-    mix, courses = await _look_around(client, notes)
     book = Book(f"ledger-{int(time.time())}-{os.getpid()}")
-    begin = time.monotonic()
+    try:
+        with evened(len(lab.containers())) as notes:
+            mix, courses = await _look_around(client, options.row.mix, notes)
+            stage = Stage(
+                lab, book, options.folder / "commands.log", options.arguments, options.hold_seconds, options.most_seconds
+            )
+            clock = Clock()
+            scene = Scene(client, book, stage, Load(client, book, clock, courses, options.seed), clock, notes, mix)
+            await _drive(lab, options, scene)
+            audited = await _audit(lab, options, scene)
+    finally:
+        client.close()
+    return _report(lab, options, scene, audited)
 
-    def clock() -> float:
-        return time.monotonic() - begin
 
-    releases = ReleaseLog()
+async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
+    """Send the load, and carry out the steps in the middle of it."""
+    clock = scene.clock
     watchers = [
-        asyncio.create_task(watch(lab.ssh_words(host, WATCH.format(root=APP_ROOT)), host, releases, clock))
+        asyncio.create_task(watch(lab.ssh_words(host, WATCH.format(root=APP_ROOT)), host, scene.releases, clock))
         for host in lab.tier("app_servers")
     ]
-    load = Load(client, book, clock, courses, seed=options.seed)
-    moments = Moments()
     total = options.before_seconds + options.most_seconds + options.after_seconds
-    schedule = arrivals(options.rate, total, mix=mix, seed=options.seed)
-    opened, cpu = client.opened, time.process_time()
-    sending = asyncio.create_task(load.follow(schedule, lambda: clock() >= moments.end))
-    stage = Stage(
-        lab, options.folder / "commands.log", options.arguments, options.hold_seconds, options.most_seconds
-    )
+    schedule = arrivals(options.rate, total, mix=scene.mix, seed=options.seed)
+    opened, cpu = scene.client.opened, time.process_time()
+    sending = asyncio.create_task(scene.load.follow(schedule, lambda: clock() >= scene.end))
     try:
         await asyncio.sleep(options.before_seconds)
-        moments.verb_start = clock()
-        steps = await _steps(options.row, stage, clock, notes)
-        moments.verb_end = clock()
+        scene.verb_start = clock()
+        scene.steps = await _steps(options.row, scene.stage, clock, scene.notes)
+        scene.verb_end = clock()
         await asyncio.sleep(options.after_seconds)
-        moments.end = clock()
+        scene.end = clock()
         await sending
-        await load.finish()
-        cpu = time.process_time() - cpu
-        opened = client.opened - opened
-        primary = await asyncio.to_thread(until, "MySQL has a primary", lambda: the_mysql_primary(lab), seconds=60)
-        audit = Audit(lab, client, book, primary, clock)
-        audited = await audit.run()
-        if options.tidy:
-            with suppress(Failed):
-                await audit.tidy()
-    except asyncio.CancelledError:
-        stage.interrupted.set()
-        raise
+        await scene.load.finish()
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        sending.cancel()
+        scene.stage.interrupted.set()
+        for task in [*watchers, sending]:
+            task.cancel()
         await asyncio.gather(*watchers, sending, return_exceptions=True)
-        client.close()
-    if unwatched := sorted(set(lab.tier("app_servers")) - set(releases.hosts)):
-        notes.append(f"nobody saw which releases were deleted on {', '.join(unwatched)}")
+    scene.cpu = time.process_time() - cpu
+    scene.opened = scene.client.opened - opened
 
-    answers = sorted(load.answers, key=lambda answer: answer.at)
-    phases = figures.by_phase(answers, moments.verb_start, moments.verb_end, moments.end)
-    deleted = releases.by_deleted(answers)
-    late = sorted(load.late)
+
+async def _audit(lab: Lab, options: Options, scene: Scene) -> dict[str, Any]:
+    try:
+        primary = await asyncio.to_thread(until, "MySQL has a primary", lambda: the_mysql_primary(lab), seconds=60)
+        audit = Audit(lab, scene.client, scene.book, primary, jobs_seconds=options.jobs_seconds)
+        found = await audit.run()
+        await audit.tidy()
+    except Exception as trouble:
+        # The load's figures stand; that nobody could be asked what is missing is a broken promise of its own.
+        scene.troubles.append(f"the fleet could not be asked for what it acknowledged: {type(trouble).__name__}: {trouble}")
+        return {}
+    return found
+
+
+def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]) -> dict[str, Any]:
+    answers = sorted(scene.load.answers, key=lambda answer: answer.at)
+    served = {*lab.tier("app_servers"), *(answer.server for answer in answers if answer.server)}
+    if unwatched := sorted(served - set(scene.releases.hosts)):
+        scene.notes.append(f"nobody saw which releases were deleted on {', '.join(unwatched)}")
+    phases = figures.by_phase(answers, scene.verb_start, scene.verb_end, scene.end)
+    deleted = scene.releases.by_deleted(answers)
+    late = sorted(scene.load.late)
     late_ms = {n: round(figures.percentile(late, s) * 1000, 1) for n, s in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
     breaches = verdict.breaches(
         options.row.rules,
         phases,
-        book.missing,
+        scene.book.missing,
         deleted=len(deleted),
-        exit_codes=stage.exit_codes,
+        exit_codes=scene.stage.exit_codes,
         client_late_ms=late_ms["p99"],
     )
-    breaches += [f"{step['name']}: {step['error']}" for step in steps if step["error"]]
+    breaches += [f"{step['name']}: {step['error']}" for step in scene.steps if step["error"]] + scene.troubles
+    if unasked := scene.book.unasked:
+        breaches.append(f"{len(unasked)} acknowledged things could not be asked for: {'; '.join(unasked[:3])}")
     return {
         "name": options.name,
         "about": options.row.about,
-        "prefix": book.prefix,
+        "prefix": scene.book.prefix,
         "rate": options.rate,
         "seed": options.seed,
         "kept_share": KEPT_SHARE,
-        "mix": dict(mix),
+        "mix": dict(scene.mix),
         "rules": asdict(options.row.rules),
         "phases": phases,
-        "steps": steps,
-        "ledger": audited,
-        "missing": [str(one) for one in book.missing],
+        "steps": scene.steps,
+        "ledger": dict(audited),
+        "missing": [str(one) for one in scene.book.missing],
         "by_deleted_release": [asdict(answer) for answer in deleted[:100]],
         "failures": [asdict(answer) for answer in answers if answer.failure][:1000],
         "client": {
-            "cpu_percent_of_a_core": round(100 * cpu / moments.end, 1),
-            "cpu_ms_per_request": round(1000 * cpu / max(1, len(answers)), 3),
+            "cpu_percent_of_a_core": round(100 * scene.cpu / scene.end, 1),
+            "cpu_ms_per_request": round(1000 * scene.cpu / max(1, len(answers)), 3),
             "late_ms": late_ms,
-            "connections_opened": opened,
+            "connections_opened": scene.opened,
         },
-        "notes": notes,
+        "notes": scene.notes,
         "breaches": breaches,
     }
 
 
-async def _look_around(client: Client, notes: list[str]) -> tuple[dict[str, float], list[int]]:
+async def _look_around(
+    client: Client, wanted: Mapping[str, float], notes: list[str]
+) -> tuple[dict[str, float], list[int]]:
     """The mix of requests that this fleet can answer, and the courses it offers."""
     try:
         response = await client.request("GET", "/api/courses", kept=True)
@@ -182,24 +221,25 @@ async def _look_around(client: Client, notes: list[str]) -> tuple[dict[str, floa
         slow = await client.request("GET", "/api/slow?seconds=0", kept=True)
     except Failed as failure:
         raise Refused(f"the fleet can't be reached before anything began: {failure.kind}") from failure
-    mix = dict(MIX)
+    mix = dict(wanted)
     if slow.status == 404:
         notes.append("the release that runs knows no /api/slow: no long requests in this run")
         for kind in SLOW_KINDS:
-            mix.pop(kind)
+            mix.pop(kind, None)
     return mix, [int(course["id"]) for course in json.loads(response.body)["data"]]
 
 
-async def _steps(row: Row, stage: Stage, clock: Any, notes: list[str]) -> list[dict[str, Any]]:
-    """Carry out the steps; those after one that went wrong are left out, but the fleet is given time to be whole."""
+async def _steps(row: Row, stage: Stage, clock: Callable[[], float], notes: list[str]) -> list[dict[str, Any]]:
+    """Carry out the steps; those after one that went wrong are left out."""
     told: list[dict[str, Any]] = []
     for step in row.steps:
         start, codes = clock(), len(stage.exit_codes)
         error = ""
         try:
             await asyncio.to_thread(step.run, stage)
-        except (AssertionError, OSError, ValueError) as trouble:
-            error = str(trouble)
+        except Exception as trouble:
+            # Whatever it was, the load has to be counted to its end and the report written.
+            error = f"{type(trouble).__name__}: {trouble}"
         code = stage.exit_codes[-1] if len(stage.exit_codes) > codes else None
         told.append({"name": step.name, "start": start, "end": clock(), "exit_code": code, "error": error})
         if error or (code and not row.rules.command_fails):

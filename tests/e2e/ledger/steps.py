@@ -12,10 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
+from lab import site
+from tests.e2e.ledger.book import Book
+from tests.e2e.ledger.weights import without_privilege
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.redis_pools import durable_primaries, pools_are_whole
 from tests.e2e.support.waiting import until
@@ -27,6 +33,7 @@ class Stage:
     """What a step works with."""
 
     lab: Lab
+    book: Book
     log: Path
     arguments: str = ""
     hold_seconds: float = 20.0
@@ -36,19 +43,18 @@ class Stage:
 
     def shell(self, command: str) -> int:
         """Run a command as a person would, its output to the log; bounded in time."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "PYTHONUNBUFFERED": "1",
-        }
         with self.log.open("ab") as sink:
             sink.write(f"$ {command}\n".encode())
             sink.flush()
             process = subprocess.Popen(
-                command, shell=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                without_privilege(command),
+                cwd=ROOT,
+                env=site.environment(Path(sys.prefix), accelerate=True),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
                 start_new_session=True,
-            )  # fmt: skip
+            )
             deadline = time.monotonic() + self.command_seconds
             while process.poll() is None:
                 if self.interrupted.wait(0.1) or time.monotonic() > deadline:
@@ -62,6 +68,10 @@ class Stage:
                     sink.write(b"\nended by the ledger: interrupted, or out of time\n")
         self.exit_codes.append(process.returncode)
         return process.returncode
+
+    def note(self, line: str) -> None:
+        with self.log.open("a", encoding="utf-8") as sink:
+            sink.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
     def hold(self, seconds: float | None = None) -> None:
         self.interrupted.wait(self.hold_seconds if seconds is None else seconds)
@@ -115,7 +125,8 @@ def holder_of_the_vip(lab: Lab) -> str:
 
 def mysql_roles(lab: Lab) -> tuple[str, list[str]]:
     """The server that takes writes, and those that don't; servers that don't answer are in neither."""
-    writable, others = [], []
+    writable: list[str] = []
+    others: list[str] = []
     for host in lab.tier("mysql"):
         try:
             read_only = lab.sql(host, "SELECT @@super_read_only")[0][0]
@@ -141,27 +152,76 @@ def a_redis_primary(lab: Lab) -> str:
 # --- machines -----------------------------------------------------------------------------------------------------
 
 
-def killed(choose: Callable[[Lab], str]) -> Step:
-    """The host loses its power, is away for the stage's hold time, and is started again up to a whole fleet."""
+def _during(choose: Callable[[Lab], str], what: str, fault: Callable[[Stage, str], AbstractContextManager[None]]) -> Step:
+    """A fault at a host that is chosen when it happens; it lasts the stage's hold time, and ends with a whole fleet."""
 
     def run(stage: Stage) -> None:
         host = choose(stage.lab)
-        with stage.log.open("a") as log:
-            log.write(f"kill {host}\n")
-        with stage.lab.dead(host):
+        stage.note(f"{what} {host}")
+        with fault(stage, host):
             stage.hold()
         wait_until_whole(stage)
 
-    return Step(f"kill {words(choose)}", run)
+    return Step(f"{what} {words(choose)}", run)
+
+
+def killed(choose: Callable[[Lab], str]) -> Step:
+    """The host loses its power for a while."""
+    return _during(choose, "kill", lambda stage, host: stage.lab.dead(host))
+
+
+def hanging(choose: Callable[[Lab], str]) -> Step:
+    """The host stands still for a while: its connections stay open, and nothing answers."""
+
+    @contextmanager
+    def paused(stage: Stage, host: str) -> Iterator[None]:
+        stage.lab.podman("pause", host)
+        try:
+            yield
+        finally:
+            stage.lab.podman("unpause", host)
+
+    return _during(choose, "pause", paused)
+
+
+def rebooted(choose: Callable[[Lab], str]) -> Step:
+    """The host reboots by itself; nobody helps it."""
+
+    @contextmanager
+    def restarted(stage: Stage, host: str) -> Iterator[None]:
+        stage.lab.podman("restart", host)
+        stage.lab.wait_for_boot(host)
+        yield
+
+    return _during(choose, "reboot", restarted)
+
+
+def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
+    """The hosts of a tier reach the host no more, nor it them; everybody else does."""
+
+    @contextmanager
+    def partitioned(stage: Stage, host: str) -> Iterator[None]:
+        peers = ", ".join(stage.lab.address(name) for name in stage.lab.tier(tier))
+        rules = "".join(
+            f"add chain inet ledger {hook} {{ type filter hook {hook} priority -300; }}\n"
+            f"add rule inet ledger {hook} ip {side} {{ {peers} }} drop\n"
+            for hook, side in (("input", "saddr"), ("output", "daddr"))
+        )
+        stage.lab.ssh(host, f"printf '%s' {shlex.quote('add table inet ledger' + chr(10) + rules)} | nft -f -")
+        try:
+            yield
+        finally:
+            stage.lab.ssh(host, "nft delete table inet ledger")
+
+    return _during(choose, f"cut off {tier} from", partitioned)
 
 
 def killed_for_good(choose: Callable[[Lab], str]) -> Step:
-    """The host loses its power; what brings it back is for a later step (`back`)."""
+    """The host loses its power; `everything_started` is for a later step."""
 
     def run(stage: Stage) -> None:
         host = choose(stage.lab)
-        with stage.log.open("a") as log:
-            log.write(f"kill {host}\n")
+        stage.note(f"kill {host}")
         stage.lab.podman("kill", host)
 
     return Step(f"kill {words(choose)}", run)
@@ -197,7 +257,7 @@ def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
     def patient() -> bool:
         try:
             return well()
-        except OSError as error:
+        except httpx.TransportError as error:
             raise AssertionError(str(error)) from error
 
     until("the fleet is well", patient, seconds=seconds, every=1)
