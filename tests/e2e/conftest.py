@@ -33,6 +33,7 @@ ORDER = [
     "traffic_survives_a_dead_server",
     "status_agrees_with_reality",
     "new_replicas_are_cloned",
+    "servers_come_and_go",
     "plan_equals_the_run",
     "site_is_idempotent",
 ]
