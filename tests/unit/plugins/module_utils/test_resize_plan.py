@@ -36,7 +36,7 @@ def machine(name: str, tier: str, wanted: Size, actual: Size, **more: Any) -> Ma
         pytest.param(machine("app1", "app_servers", SMALL, LARGE), "shrinks", False, True, id="less: settings, then the machine"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL, online=True), "grows", True, False, id="a database that grows while it serves"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL), "grows", True, True, id="a database whose provider stops it"),
-        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="who stands by has nothing to leave"),
+        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="nobody asks who stands by"),
         pytest.param(machine("app1", "app_servers", Size(2048, 2), Size(1024, 4)), "grows", True, True, id="memory decides over cores"),
         pytest.param(machine("app1", "app_servers", Size(1024, 4), SMALL), "grows", True, True, id="cores alone"),
     ],
@@ -175,7 +175,8 @@ def test_a_host_whose_size_nobody_gave_is_refused() -> None:
 
 
 def test_facts_tell_what_the_provider_does_not() -> None:
-    (found,) = machines_from(["app1"], BIG_APPS, [{"name": "app1", "state": "running"}], {"app1": {"memtotal_mb": 980, "processor_vcpus": 2}})
+    told, facts = [{"name": "app1", "state": "running"}], {"app1": {"memtotal_mb": 980, "processor_vcpus": 2}}
+    (found,) = machines_from(["app1"], BIG_APPS, told, facts)
     assert (found.actual, found.wanted) == (Size(980, 2), Size(4096, 4))
 
 
