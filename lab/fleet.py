@@ -201,7 +201,7 @@ def _write_known_hosts(known: Iterable[str], forget: Iterable[str] = ()) -> None
 
 
 def _known_name(line: str) -> str:
-    return line.split()[0].split(",")[-1]
+    return line.split(maxsplit=1)[0].rpartition(",")[2]
 
 
 def _keygen(path: Path, comment: str) -> None:

@@ -99,6 +99,8 @@ def _told(name: str, container: Container | None) -> dict[str, Any]:
         "address": container.address,
         "memory_mb": container.memory_mb,
         "vcpus": container.vcpus,
+        "most_vcpus": os.cpu_count() or 1,
+        "online": True,  # `podman update` stops nobody
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.scaled_inventory import ScaledInventoryError, addresses, merged
+from ..plugin_utils.scaled_inventory import ScaledInventoryError, addresses, merged
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},

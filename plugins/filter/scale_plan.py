@@ -14,7 +14,7 @@ description:
   - Plans from inventory data alone how a tier reaches a number of active hosts; nothing is changed.
   - Refuses by name a number outside of C(fleet_minimum) and C(fleet_maximum), an exhausted C(fleet_address_pool), too few hosts
     that stand by, the loss of the primary, and a fleet that could not work afterwards (also its connections to MySQL).
-positional: hostvars, tier, count, group_names, primary
+positional: hostvars, tier, count, group_names
 options:
   _input:
     description: The magic variable C(groups).
@@ -84,11 +84,12 @@ def scale_plan(
     tier: Any,
     count: Any,
     group_names: Mapping[str, Any] | None = None,
+    *,
     primary: str | None = None,
 ) -> dict[str, Any]:
     """The plan as plain data; see ``module_utils/scale_plan.py``."""
     try:
-        plan, group = plan_for(groups, hostvars, tier, count, group_names, primary)
+        plan, group = plan_for(groups, hostvars, tier, count, group_names, primary=primary)
         keys = ("ansible_host", "mysql_primary", *KNOWN_KEYS, *BUDGET_KEYS)
         later_groups, later_vars = overlaid(groups, hostvars, plan, group, keys)
         later = build_fleet(later_groups, later_vars, group_names)

@@ -103,6 +103,7 @@ def plan(
     members: Iterable[Member],
     taken_names: Iterable[str] = (),
     taken_addresses: Iterable[str] = (),
+    *,
     primary: str | None = None,
 ) -> Plan:
     """The way from the members to the count.
@@ -116,12 +117,9 @@ def plan(
     everyone = sorted(members, key=_by_number)
     _refuse_count(wish)
     staying = [member for member in everyone if member.counts]
-    joining = [member for member in staying if member.phase == "joining"]
-    leaving = [member for member in everyone if member.phase == "leaving"]
-    before = len(staying) - len(joining)
     if wish.count >= len(staying):
-        return _out(wish, everyone, staying, joining, leaving, before, {*taken_names}, {*taken_addresses})
-    return _in(wish, staying, joining, leaving, before, primary)
+        return _out(wish, everyone, staying, {*taken_names}, {*taken_addresses})
+    return _in(wish, everyone, staying, primary)
 
 
 def _refuse_count(wish: Wish) -> None:
@@ -137,12 +135,10 @@ def _out(
     wish: Wish,
     everyone: Sequence[Member],
     staying: Sequence[Member],
-    joining: Sequence[Member],
-    leaving: Sequence[Member],
-    before: int,
     names: set[str],
     addresses: set[str],
 ) -> Plan:
+    joining, leaving = _phase(staying, "joining"), _phase(everyone, "leaving")
     missing = wish.count - len(staying)
     recalled = leaving[:missing]
     gone = leaving[missing:]
@@ -172,7 +168,7 @@ def _out(
     why += [f"{row.name} was on its way out: it is finished" for row in gone]
     return Plan(
         tier=wish.tier,
-        before=before,
+        before=len(staying) - len(joining),
         after=wish.count,
         join=tuple(row.name for row in rows),
         leave=tuple(row.name for row in gone),
@@ -184,14 +180,12 @@ def _out(
     )
 
 
-def _in(
-    wish: Wish,
-    staying: Sequence[Member],
-    joining: Sequence[Member],
-    leaving: Sequence[Member],
-    before: int,
-    primary: str | None,
-) -> Plan:
+def _phase(members: Iterable[Member], phase: str) -> list[Member]:
+    return [member for member in members if member.phase == phase]
+
+
+def _in(wish: Wish, everyone: Sequence[Member], staying: Sequence[Member], primary: str | None) -> Plan:
+    joining, leaving = _phase(staying, "joining"), _phase(everyone, "leaving")
     # Last in, first out: unfinished hosts, then hosts that scaling made, then the inventory's own.
     order = sorted(staying, key=lambda member: (member.phase == "joining", member.made, _by_number(member)), reverse=True)
     movable = [member for member in order if member.name != primary]
@@ -209,7 +203,7 @@ def _in(
     why += [f"{member.name} was on its way in: it is finished" for member in kept]
     return Plan(
         tier=wish.tier,
-        before=before,
+        before=len(staying) - len(joining),
         after=wish.count,
         join=tuple(row.name for row in kept),
         leave=tuple(row.name for row in out),
@@ -312,6 +306,7 @@ def plan_for(
     tier: Any,
     count: Any,
     group_names: Mapping[str, Any] | None = None,
+    *,
     primary: str | None = None,
 ) -> tuple[Plan, str]:
     """The plan for an inventory, and the name of the tier's group in it.
@@ -340,7 +335,11 @@ def plan_for(
         addresses=parse_pool(first.get("fleet_address_pool")),
     )
     found = plan(
-        wish, members, fleet.hosts, [*(host.address for host in fleet.hosts.values()), *([fleet.vip] if fleet.vip else [])], primary
+        wish,
+        members,
+        fleet.hosts,
+        [*(host.address for host in fleet.hosts.values()), *([fleet.vip] if fleet.vip else [])],
+        primary=primary,
     )
     _refuse_marked_primary(found, hostvars)
     return found, group

@@ -34,6 +34,7 @@ ORDER = [
     "deploys_lose_nothing",
     "status_agrees_with_reality",
     "new_replicas_are_cloned",
+    "servers_come_and_go",
     "plan_equals_the_run",
     "site_is_idempotent",
 ]

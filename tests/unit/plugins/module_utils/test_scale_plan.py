@@ -39,28 +39,29 @@ def wish(count: int, **more: Any) -> Wish:
 
 
 @pytest.mark.parametrize(
-    ("members", "count", "join", "leave", "create", "destroy"),
+    ("members", "count", "came", "went"),
     [
-        pytest.param([APP1, APP2], 4, "app3 app4", "", "app3 app4", "", id="two more are made"),
-        pytest.param([APP1, APP2], 2, "", "", "", "", id="the count that is takes nothing"),
-        pytest.param([APP1, APP2, WAITING], 3, "app5", "", "", "", id="who stands by comes before who has to be made"),
-        pytest.param([APP1, APP2, WAITING], 4, "app5 app3", "", "app3", "", id="then hosts are made, in the gap of the names"),
-        pytest.param([APP1, APP2, APP3, APP4], 2, "", "app4 app3", "", "app4 app3", id="who was made last leaves first"),
-        pytest.param([APP1, APP2, APP3], 1, "", "app3 app2", "", "app3", id="the inventory's own hosts are not destroyed"),
-        pytest.param([APP1, APP2, JOINING], 3, "app3", "", "app3", "", id="an interrupted creation is finished"),
-        pytest.param([APP1, APP2, JOINING], 4, "app3 app4", "", "app3 app4", "", id="and counts towards more"),
-        pytest.param([APP1, APP2, JOINING], 2, "", "app3", "", "app3", id="or is taken back"),
-        pytest.param([APP1, APP2, LEAVING], 2, "", "app3", "", "app3", id="an interrupted removal is finished"),
-        pytest.param([APP1, APP2, LEAVING], 3, "app3", "", "app3", "", id="or is taken back, whether or not it still exists"),
-        pytest.param([APP1, APP2, LEAVING, APP4], 2, "", "app3 app4", "", "app3 app4", id="and counts towards fewer"),
+        pytest.param([APP1, APP2], 4, ("app3 app4", "app3 app4"), ("", ""), id="two more are made"),
+        pytest.param([APP1, APP2], 2, ("", ""), ("", ""), id="the count that is takes nothing"),
+        pytest.param([APP1, APP2, WAITING], 3, ("app5", ""), ("", ""), id="who stands by comes before who has to be made"),
+        pytest.param([APP1, APP2, WAITING], 4, ("app5 app3", "app3"), ("", ""), id="then hosts are made, in the gap of the names"),
+        pytest.param([APP1, APP2, APP3, APP4], 2, ("", ""), ("app4 app3", "app4 app3"), id="who was made last leaves first"),
+        pytest.param([APP1, APP2, APP3], 1, ("", ""), ("app3 app2", "app3"), id="the inventory's own hosts are not destroyed"),
+        pytest.param([APP1, APP2, JOINING], 3, ("app3", "app3"), ("", ""), id="an interrupted creation is finished"),
+        pytest.param([APP1, APP2, JOINING], 4, ("app3 app4", "app3 app4"), ("", ""), id="and counts towards more"),
+        pytest.param([APP1, APP2, JOINING], 2, ("", ""), ("app3", "app3"), id="or is taken back"),
+        pytest.param([APP1, APP2, LEAVING], 2, ("", ""), ("app3", "app3"), id="an interrupted removal is finished"),
+        pytest.param([APP1, APP2, LEAVING], 3, ("app3", "app3"), ("", ""), id="or is taken back, whether or not it still exists"),
+        pytest.param([APP1, APP2, LEAVING, APP4], 2, ("", ""), ("app3 app4", "app3 app4"), id="and counts towards fewer"),
     ],
 )
 def test_the_way_to_a_number_of_hosts(
-    members: list[Member], count: int, join: str, leave: str, create: str, destroy: str
+    members: list[Member], count: int, came: tuple[str, str], went: tuple[str, str]
 ) -> None:
+    """Who came and went, and who of them was made and destroyed for it."""
     found = plan(wish(count), members, [member.name for member in members], [member.address for member in members])
-    assert (found.join, found.leave) == (tuple(join.split()), tuple(leave.split()))
-    assert (found.create, found.destroy) == (tuple(create.split()), tuple(destroy.split()))
+    assert (" ".join(found.join), " ".join(found.create)) == came
+    assert (" ".join(found.leave), " ".join(found.destroy)) == went
 
 
 def test_what_the_file_says_on_the_way_and_at_the_end() -> None:
@@ -91,7 +92,7 @@ def test_what_cannot_be_is_refused_by_name(
     asked: Wish, members: list[Member], primary: str | None, words: str
 ) -> None:
     with pytest.raises(ScaleError, match=words.replace("(", r"\(")):
-        plan(asked, members, [member.name for member in members], [member.address for member in members], primary)
+        plan(asked, members, [member.name for member in members], [member.address for member in members], primary=primary)
 
 
 def test_the_primary_never_leaves() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from plugins.module_utils.scaled_inventory import ScaledInventoryError, merged
+from plugins.plugin_utils.scaled_inventory import ScaledInventoryError, merged
 
 
 def test_a_host_comes_changes_and_goes() -> None:
