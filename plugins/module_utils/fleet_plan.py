@@ -340,7 +340,7 @@ def _settled(changes: Sequence[Change], actions: Sequence[Action]) -> Iterator[C
         held = re.search(r"hold (\S+)", change.effect)
         if not held:
             yield change
-        elif (change.host, change.setting.replace("-", "_").removeprefix("loose_")) in online:
+        elif (change.host, change.setting.rpartition(".")[2].replace("-", "_").removeprefix("loose_")) in online:
             yield replace(change, effect="set online")
         elif (change.host, held[1]) in restarted:
             yield replace(change, effect=f"restart {held[1]}, in turn")

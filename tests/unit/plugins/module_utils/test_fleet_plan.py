@@ -68,7 +68,8 @@ def test_a_number_that_an_inventory_sets_says_so() -> None:
     assert change.why.startswith("set in the inventory; computed: 33 = ")
 
 
-HELD = converged("db1", "mysql", CNF, "[mysqld]\nmax_connections = 100\nx = 1\n", "[mysqld]\nmax_connections = 90\nx = 2\n",
+HELD = converged("db1", "mysql", CNF, "[client]\n[mysqld]\nmax_connections = 100\nx = 1\n",
+                 "[client]\n[mysqld]\nmax_connections = 90\nx = 2\n",
                  "hold mysql.service")  # fmt: skip
 ONLINE = ours(
     "db1", "mysql_replication", "mysql", changed=True, performed=["set max_connections = 90 (was 100)"],
