@@ -139,7 +139,7 @@ ILLNESSES: dict[str, tuple[Callable[[Answers], None], list[str]]] = {
         change(
             "app1", "report", "app",
             to={"url": "http://127.0.0.1:80/api/health", "status": 503, "body": '{"checks": {"cache": "fail"}}'},
-        ),  # fmt: skip
+        ),
         ["app1: application: http://127.0.0.1:80/api/health answers 503: cache: fail"],
     ),
     "a host that was never brought up": (
@@ -230,10 +230,10 @@ ILLNESSES: dict[str, tuple[Callable[[Answers], None], list[str]]] = {
         change(
             "db2", "report", "disks",
             to=[{"path": "/", "free_percent": 1, "free_mb": 40, "free_inodes_percent": 80}],
-        ),  # fmt: skip
+        ),
         ["db2: disk of /: 40 MB (1 %) free"],
     ),
-}  # fmt: skip
+}
 
 
 def test_a_whole_fleet_is_healthy_and_says_what_it_is() -> None:
