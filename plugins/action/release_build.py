@@ -28,12 +28,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "exclude": {"type": "list", "elements": "str", "default": []},
                 "cache": {"type": "path", "required": True},
                 "keep": {"type": "int", "default": 10},
+                "release": {"type": "str", "default": ""},
             }
         )[1]
         builder = Builder(Path(arguments["cache"]).expanduser().absolute(), arguments["keep"])
         try:
+            if arguments["release"] and builder.archive(arguments["release"]).is_file():
+                archive = builder.archive(arguments["release"])
+                return {**result, "changed": False, "release": arguments["release"], "commit": "", "archive": str(archive)}
             wish = Wish(parse_source(arguments["source"]), parse_steps(arguments["steps"]), tuple(arguments["exclude"]))
             found = builder.find(wish)
+            if arguments["release"] not in ("", found.release):
+                raise ReleaseError(
+                    f"release {arguments['release']} is not in {builder.cache} any more, and app_source makes {found.release} now: "
+                    "run this where the release was deployed from, or deploy first"
+                )
             archive = builder.archive(found.release)
             built = not archive.is_file()
             if not self._task.check_mode:

@@ -46,6 +46,12 @@ options:
     description: How many packed releases stay in the cache.
     type: int
     default: 10
+  release:
+    description:
+      - Name of the release that is meant. From the cache it is taken as it is, whatever the source holds by now; else the source
+        must still make it. Empty for the one that the source makes.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Names the release without building it.

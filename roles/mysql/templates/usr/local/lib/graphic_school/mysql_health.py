@@ -2,8 +2,8 @@
 """Tells load balancers what this MySQL server is good for.
 
 GET /primary            200 when it takes writes
-GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, so that HAProxy
-                        (http-check disable-on-404) lets running queries end there; 503 when it is dead
+GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, or out of traffic, so
+                        that HAProxy (http-check disable-on-404) lets running queries end there; 503 when it is dead
 GET /alive              200 when it answers
 
 Every other answer is 503. The body is JSON. One thread asks the server again and again over one connection; requests are answered from
@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +28,8 @@ POLL_SECONDS = 0.2
 TICK_SECONDS = 0.1
 STALE_TICKS = 10
 DEFAULT_MAX_LAG = 5.0
+# The mark that the module traffic leaves on a host that is to get no new reads. A primary stays primary: it is moved by a switchover.
+OUT_OF_TRAFFIC = Path("/etc/graphic_school/out-of-traffic/mysql")
 
 # Ages are computed by the server: how long ago the primary committed the transaction that is being applied, and the one queued last.
 # A timestamp of zero means that there is none.
@@ -108,8 +111,8 @@ def lag_seconds(all_applied: bool, applying_age: int | None, queued_age: int | N
     return max(applying_age or 0, queued_age or 0, 0) / 1e6
 
 
-def answer(path: str, query: dict[str, list[str]], look: Look | None) -> tuple[int, dict[str, Any]]:
-    """Return the status and the body for a request; ``look`` is None while the server does not answer."""
+def answer(path: str, query: dict[str, list[str]], look: Look | None, out: bool = False) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body for a request; ``look`` is None while the server does not answer, ``out`` tells of the mark."""
     if path not in ("/primary", "/replica", "/alive"):
         return 503, {"state": "unknown path", "paths": ["/primary", "/replica?max_lag=N", "/alive"]}
     if look is None:
@@ -127,6 +130,8 @@ def answer(path: str, query: dict[str, list[str]], look: Look | None) -> tuple[i
         return 503, {"state": "max_lag is not a number"}
     if look.writable or look.source is None:
         return 404, {"state": "not a replica", **body}
+    if out:
+        return 404, {"state": "out of traffic", **body}
     if look.lag is None:
         return 404, {"state": "not replicating", **body}
     return (200, {"state": "replica", **body}) if look.lag <= limit else (404, {"state": "behind", **body})
@@ -192,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        status, body = answer(url.path, parse_qs(url.query), self.watcher.look())
+        status, body = answer(url.path, parse_qs(url.query), self.watcher.look(), OUT_OF_TRAFFIC.exists())
         payload = json.dumps(body).encode() + b"\n"
         self.send_response_only(status)
         self.send_header("Content-Type", "application/json")
