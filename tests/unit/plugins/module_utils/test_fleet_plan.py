@@ -182,9 +182,14 @@ REFUSED = row("db1", "ansible.builtin.set_fact", outcome="failed", task="Work ou
 def test_a_refusal_is_told_in_the_words_of_the_run() -> None:
     plan = plan_from([REFUSED], "site")
     assert [(row.host, row.message) for row in plan.refusals] == [("db1", "group mysql has no primary")]
-    assert headline(plan) == "site would be refused: 1 reason."
+    assert headline(plan) == "site would stop: 1 reason."
     assert "group mysql has no primary" in as_text(plan)
     assert "> group mysql has no primary" in as_markdown(plan)
+
+
+def test_a_host_that_cannot_be_reached_is_no_refusal_but_stops_the_run_too() -> None:
+    plan = plan_from([row("db1", "x", outcome="unreachable", task="Main | Look", msg="timed out")], "site")
+    assert "db1 can't be reached, in: Main | Look\n  timed out" in as_text(plan)
 
 
 def test_nothing_to_do_is_said() -> None:
