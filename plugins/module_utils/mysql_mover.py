@@ -11,6 +11,7 @@ back. C(TAKEN) on the candidate: it has the token, so the others may follow it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ GRACE_SECONDS = 0.05
 END_SECONDS = 0.1
 LOCK_SECONDS = 1
 LOCK_WAIT_TIMEOUT = 1205
+SAVED_FOLDER = "/var/lib/graphic_school/mysql-saved"
+SAVED_GTID = re.compile(r"^SET @@SESSION\.GTID_NEXT= ?'([0-9a-f-]{36}:[^']+)'", re.MULTILINE)
 # Connections of the fleet itself.
 SYSTEM_USERS = frozenset({"mysql_health", "root", "event_scheduler", "system user"})
 
@@ -92,11 +95,12 @@ def may_stop(sessions: Mapping[int, Session], passed: float) -> bool:
 class Mover(Performer):
     """A performer that can also move the primary. ``connect_to`` logs in at another server as replicas do; ``signal`` writes (true)
     or removes the file that tells this host's health service of the handover; ``not_told`` asks that service which routers have
-    not heard of it yet."""
+    not heard of it yet; ``save_events`` writes the events of a GTID set from this server's binary logs to a file and returns its text."""
 
     connect_to: Callable[[str, int], Connection] = field(kw_only=True)
     signal: Callable[[bool], None] = field(kw_only=True)
     not_told: Callable[[], list[str]] = field(kw_only=True)
+    save_events: Callable[[str, str], str] = field(kw_only=True)
     log: list[str] = field(default_factory=list, kw_only=True)
     # Held until this host's steps are done; the locks in them with them.
     held: list[Connection] = field(default_factory=list, kw_only=True)
@@ -347,6 +351,18 @@ class Mover(Performer):
         else:
             self._do_attach(host, port, verify=True)
         self._note("attached")
+
+    # -- a former primary that comes back -------------------------------------------------------------------------------
+
+    def _do_save(self, gtids: str) -> None:
+        """Keep the events of transactions that are about to be overwritten. Raises ClientError unless all of them are in the file."""
+        self._run("STOP REPLICA")
+        path = f"{SAVED_FOLDER}/{re.sub('[^0-9a-z-]+', '_', gtids)[:120]}.sql"
+        saved = self.save_events(gtids, path)
+        wanted = GtidSet.parse(gtids)
+        found = GtidSet.parse(",".join(SAVED_GTID.findall(saved)))
+        if missing := wanted.minus(found):
+            raise ClientError(f"{path} lacks {len(missing)} of {len(wanted)} transaction(s): {missing}; this server's data was left as it is")
 
     # -- after the primary's death --------------------------------------------------------------------------------------
 
