@@ -433,25 +433,25 @@ class Performer:
                 return str(ours.minus(GtidSet.parse(self.ask_source(host, port))))
 
             self._until(f"this server holds transactions that {host} never had, so it was not attached", 5, errant)
+        self._change_source(host, port, ", SOURCE_AUTO_POSITION = 1")
+        self._do_start()
+
+    def _change_source(self, host: str, port: int, more: str = "") -> None:
         connection = self.connect(self.wait_seconds)
-        tls = "SOURCE_SSL_CA = %s, SOURCE_SSL_CERT = %s, SOURCE_SSL_KEY = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1, "
+        tls = ", SOURCE_SSL_CA = %s, SOURCE_SSL_CERT = %s, SOURCE_SSL_KEY = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1"
+        replication = self.replication
         try:
             rows(
                 connection,
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = %s, SOURCE_PASSWORD = %s, "
-                "SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = %s, SOURCE_SSL = 1, "
-                + (tls if self.replication.verified else "SOURCE_SSL_VERIFY_SERVER_CERT = 0, ")
-                + "GET_SOURCE_PUBLIC_KEY = 0",
-                (host, port, self.replication.user, self.replication.password, RETRIES)
-                + (
-                    (self.replication.ca, self.replication.certificate, self.replication.key)
-                    if self.replication.verified
-                    else ()
-                ),
+                "SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = %s, SOURCE_SSL = 1, GET_SOURCE_PUBLIC_KEY = 0"
+                + (tls if replication.verified else ", SOURCE_SSL_VERIFY_SERVER_CERT = 0")
+                + more,
+                (host, port, replication.user, replication.password, RETRIES)
+                + ((replication.ca, replication.certificate, replication.key) if replication.verified else ()),
             )
         finally:
             connection.close()
-        self._do_start()
 
     def _do_start(self) -> None:
         self._run("START REPLICA")

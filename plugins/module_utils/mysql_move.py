@@ -194,9 +194,16 @@ def failover(cluster: Cluster, actual: Mapping[str, State], seen: Mapping[str, S
     _known(cluster, options.to, servers)
     answering = {name: state for name, state in states.items() if state.answers}
     writable = [name for name, state in answering.items() if state.writable]
-    if writable:
+    if writable and not options.force:
         return _alive(cluster, servers, states, options)
-    dead = _former_primary(cluster, servers, states)
+    if writable:
+        # Told to: it counts as dead, and is switched off.
+        dead, _new = current_primary(cluster, tuple(servers.values()), states)
+        if dead == options.to:
+            raise PlanError(f"mysql_failover_to: {dead} is the primary that is to be replaced; nothing was changed")
+        del answering[dead]
+    else:
+        dead = _former_primary(cluster, servers, states)
     if dead and seen.get(dead, Seen()).alive and not options.force:
         raise PlanError(
             f"the primary {dead} is alive: {', '.join(seen[dead].by)} reached it, only this run cannot log in there; nothing was changed. "

@@ -11,12 +11,13 @@ back. C(TAKEN) on the candidate: it has the token, so the others may follow it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .mysql_client import ClientError, Connection, Performer, rows, text
+from .mysql_client import ClientError, Connection, Performer, error_number, rows, text
 from .mysql_gtid import GtidSet
 
 HAND = "graphic_school hand"
@@ -28,9 +29,16 @@ POLL = 0.01
 CLOSE_SECONDS = 30.0
 # A router that was told hands out nothing more once its event loop has turned.
 SETTLE_SECONDS = 0.03
-# A connection without a transaction in which nothing ran for so long is idle; its client opens another.
-IDLE_SECONDS = 0.06
+# Most clients connect, write and leave within this time.
+GRACE_SECONDS = 0.05
+# Statements that were under way when writes were refused have this long to end.
+END_SECONDS = 0.1
 LOCK_SECONDS = 1
+LOCK_WAIT_TIMEOUT = 1205
+SAVED_FOLDER = "/var/lib/graphic_school/mysql-saved"
+SAVED_GTID = re.compile(r"^SET @@SESSION\.GTID_NEXT= ?'([0-9a-f-]{36}:[^']+)'", re.MULTILINE)
+# Connections of the fleet itself.
+SYSTEM_USERS = frozenset({"mysql_health", "root", "event_scheduler", "system user"})
 
 SESSIONS = """
 SELECT t.processlist_id AS id, t.processlist_user AS user, t.processlist_command AS command,
@@ -74,39 +82,25 @@ def sessions_from(found: Sequence[Mapping[str, Any]], system_users: frozenset[st
     }
 
 
-@dataclass
-class Drain:
-    """Decides which connections of a primary that hands over may be ended. Fed with what runs, again and again."""
+def may_stop(sessions: Mapping[int, Session], passed: float) -> bool:
+    """Return whether a primary that hands over may refuse writes now, C(passed) seconds after the last new connection could come.
 
-    # Session → (its last statement, since when nothing else ran there)
-    quiet: dict[int, tuple[int, float]] = field(default_factory=dict)
-
-    def endable(self, sessions: Mapping[int, Session], now: float) -> list[int]:
-        """Return the connections in which nothing has run for C(IDLE_SECONDS)."""
-        result: list[int] = []
-        self.quiet = {id: seen for id, seen in self.quiet.items() if id in sessions}
-        for id, session in sessions.items():
-            if not session.idle:
-                self.quiet.pop(id, None)
-                continue
-            statement, since = self.quiet.get(id, (session.statement, now))
-            if statement != session.statement:
-                since = now
-            self.quiet[id] = (session.statement, since)
-            if now - since >= IDLE_SECONDS:
-                result.append(id)
-        return sorted(result)
+    At once when nobody is connected. Else clients get a moment to finish what they came for; then it is enough that no transaction
+    and no statement is under way, since a client whose connection ends between two statements opens another one.
+    """
+    return not sessions or (passed >= GRACE_SECONDS and all(session.idle for session in sessions.values()))
 
 
 @dataclass
 class Mover(Performer):
     """A performer that can also move the primary. ``connect_to`` logs in at another server as replicas do; ``signal`` writes (true)
     or removes the file that tells this host's health service of the handover; ``not_told`` asks that service which routers have
-    not heard of it yet."""
+    not heard of it yet; ``save_events`` writes the events of a GTID set from this server's binary logs to a file and returns its text."""
 
     connect_to: Callable[[str, int], Connection] = field(kw_only=True)
     signal: Callable[[bool], None] = field(kw_only=True)
     not_told: Callable[[], list[str]] = field(kw_only=True)
+    save_events: Callable[[str, str], str] = field(kw_only=True)
     log: list[str] = field(default_factory=list, kw_only=True)
     # Held until this host's steps are done; the locks in them with them.
     held: list[Connection] = field(default_factory=list, kw_only=True)
@@ -182,10 +176,8 @@ class Mover(Performer):
             self.wait_seconds,
             lambda: ", ".join(name for name, remote in remotes.items() if not self._is_held(remote, HAND)),
         )
-        system = frozenset({self.replication.user, "mysql_health", "root", "event_scheduler", "system user"})
-
         def sessions() -> dict[int, Session]:
-            return sessions_from(rows(local, SESSIONS), system)
+            return sessions_from(rows(local, SESSIONS), SYSTEM_USERS | {self.replication.user})
 
         # It begins at a moment without long transactions, since those that do not end in time are rolled back.
         self._poll(
@@ -198,9 +190,8 @@ class Mover(Performer):
         try:
             if not was_read_only:
                 self.signal(True)
-                self._drain(local, sessions, drain_seconds)
-                rows(local, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
-                rows(local, "SET GLOBAL super_read_only = ON")
+                self._drain(sessions, drain_seconds)
+                self._refuse_writes(local, sessions)
                 self._note("read-only")
             rows(local, "SELECT RELEASE_LOCK(%s)", (TOKEN,))
             self._poll(
@@ -217,21 +208,41 @@ class Mover(Performer):
         rows(local, "RESET PERSIST IF EXISTS read_only")
         self._end(local, list(sessions()))
 
-    def _drain(self, local: Connection, sessions: Callable[[], dict[int, Session]], seconds: float) -> None:
-        drain = Drain()
+    def _drain(self, sessions: Callable[[], dict[int, Session]], seconds: float) -> None:
         self._poll("the routers did not take notice", 2.0, lambda: ", ".join(self._not_told_yet()))
         self._note("routers told")
         self.sleep(SETTLE_SECONDS)
-        end = self.clock() + seconds
-        while found := sessions():
-            now = self.clock()
-            over = now > end
-            self._end(local, list(found) if over else drain.endable(found, now))
-            if over:
-                self._note(f"ended {len(found)} connection(s) that were still at work")
+        begun = self.clock()
+        while not may_stop(found := sessions(), self.clock() - begun):
+            if self.clock() - begun > seconds:
+                self._note(f"{sum(not session.idle for session in found.values())} connection(s) still at work")
                 return
             self.sleep(POLL)
-        self._note("drained")
+        self._note("quiet")
+
+    def _refuse_writes(self, local: Connection, sessions: Callable[[], dict[int, Session]]) -> None:
+        """From here on nobody commits. Only then connections are ended: before, one could end between a commit and its answer, and a
+        client that repeats what failed would write twice.
+
+        C(read_only) before C(super_read_only): what it says, Laravel takes as a lost connection, so it connects again and repeats.
+        """
+        rows(local, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+        try:
+            rows(local, "SET GLOBAL read_only = ON")
+        except Exception as error:
+            if error_number(error) != LOCK_WAIT_TIMEOUT:
+                raise
+            self._end(local, [id for id, session in sessions().items() if not session.idle])
+            rows(local, "SET GLOBAL read_only = ON")
+        self._note("refuses writes")
+        end = self.clock() + END_SECONDS
+        while found := sessions():
+            over = self.clock() > end
+            self._end(local, [id for id, session in found.items() if over or session.idle or session.open])
+            if over:
+                break
+            self.sleep(POLL)
+        rows(local, "SET GLOBAL super_read_only = ON")
 
     def _not_told_yet(self) -> list[str]:
         self.signal(True)
@@ -317,10 +328,8 @@ class Mover(Performer):
 
     def _do_follow(self, host: str, port: int) -> None:
         """Replicate from ``host`` as soon as it takes over."""
-        self._hold(HAND)
-        self._follow(host, port)
-
-    def _follow(self, host: str, port: int) -> None:
+        if not self.held:
+            self._hold(HAND)
         candidate = self._remote(host, port, self.wait_seconds)
         begun = self.clock()
 
@@ -333,8 +342,27 @@ class Mover(Performer):
 
         self._poll(f"{host} did not become primary", 3 * self.wait_seconds, check)
         self._note("follow")
-        self._do_attach(host, port, verify=True)
+        # A new source is the receiver's affair alone: to stop the applier too takes long while it has work. What the candidate lacks of
+        # what is here, it fetches or has checked before it becomes primary.
+        if self._ask("SELECT host FROM performance_schema.replication_connection_configuration WHERE host <> '' AND auto_position"):
+            self._run("STOP REPLICA IO_THREAD")
+            self._change_source(host, port)
+            self._do_start()
+        else:
+            self._do_attach(host, port, verify=True)
         self._note("attached")
+
+    # -- a former primary that comes back -------------------------------------------------------------------------------
+
+    def _do_save(self, gtids: str) -> None:
+        """Keep the events of transactions that are about to be overwritten. Raises ClientError unless all of them are in the file."""
+        self._run("STOP REPLICA")
+        path = f"{SAVED_FOLDER}/{re.sub('[^0-9a-z-]+', '_', gtids)[:120]}.sql"
+        saved = self.save_events(gtids, path)
+        wanted = GtidSet.parse(gtids)
+        found = GtidSet.parse(",".join(SAVED_GTID.findall(saved)))
+        if missing := wanted.minus(found):
+            raise ClientError(f"{path} lacks {len(missing)} of {len(wanted)} transaction(s): {missing}; this server's data was left as it is")
 
     # -- after the primary's death --------------------------------------------------------------------------------------
 

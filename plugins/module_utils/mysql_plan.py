@@ -105,6 +105,8 @@ class Wanted:
     databases: tuple[str, ...] = ()
     acknowledgements: int = 1
     restart_primary: bool = False
+    # Transactions of its own that a server may hold and still be copied over, once they are saved.
+    rejoin_transactions: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def plan(cluster: Cluster, actual: Mapping[str, State], wanted: Wanted) -> Plan:
             primary=by_name[primary],
             primary_state=states[primary],
             donor=by_name[donor],
+            wanted=wanted,
         )
         steps += own
         if refusal:
@@ -273,7 +276,7 @@ def _primary_steps(server: Server, state: State, wanted: Wanted, *, replicated: 
 
 
 def _replica_steps(
-    server: Server, state: State, *, cluster: Cluster, primary: Server, primary_state: State, donor: Server
+    server: Server, state: State, *, cluster: Cluster, primary: Server, primary_state: State, donor: Server, wanted: Wanted
 ) -> tuple[list[Step], str]:
     """A replica's steps, and why it cannot be brought all the way, if so. Data that only this server holds is never touched."""
     name = server.name
@@ -302,6 +305,11 @@ def _replica_steps(
     # What a running receiver brings may be ahead of what the primary said a moment earlier; only a stopped one can be judged.
     stopped = channel is None or not attached or channel.receiver == "OFF"
     errant = state.executed.minus(primary_state.executed) if stopped else GtidSet({})
+    if errant and len(errant) <= wanted.rejoin_transactions and not errant.minus(errant.minus(state.purged)):
+        add("save", f"save {len(errant)} transaction(s) that {primary.name} never had ({errant})", gtids=str(errant))
+        add("clone", f"copy {donor.name} by CLONE: it holds transactions of its own", host=donor.address, port=cluster.port)
+        add("attach", f"replicate from {primary.name}", **source, verify=False)
+        return steps, ""
     if errant:
         refusal = (
             f"{name} holds {len(errant)} transaction(s) that the primary {primary.name} never had ({errant}); its data was left as "

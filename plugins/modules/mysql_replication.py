@@ -107,6 +107,7 @@ log:
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -256,7 +257,30 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:
         waiting: list[str] = answer["not_told"] if answer["handing_over"] else ["the health service itself"]
         return waiting
 
+    def save_events(gtids: str, path: str) -> str:
+        connection = connect(60)
+        try:
+            folder = Path(text(rows(connection, "SELECT @@GLOBAL.log_bin_basename AS base")[0]["base"])).parent
+            logs = [str(folder / text(row["log_name"])) for row in rows(connection, "SHOW BINARY LOGS")]
+        finally:
+            connection.close()
+        code, events, message = module.run_command(
+            ["mysqlbinlog", "--no-defaults", f"--include-gtids={gtids}", "--verbose", *logs], errors="surrogateescape"
+        )
+        if code:
+            raise ClientError(f"mysqlbinlog ended with {code}: {message.strip()[-500:]}")
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = target.with_suffix(".part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(events.encode(errors="surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        return str(events)
+
     return Mover(
+        save_events=save_events,
         connect=connect,
         connect_to=connect_to,
         signal=signal,
