@@ -17,6 +17,7 @@ from pathlib import Path
 
 SHARES = Path("/sys/fs/cgroup/cpu/libpod_parent/cpu.shares")
 AUTOGROUP = Path("/proc/self/autogroup")
+SCHEDSTAT = Path("/proc/self/schedstat")
 ONE_PROCESS = 1024
 CLIENT_NICENESS = -10
 
@@ -55,3 +56,11 @@ def _try(restore: Callable[[], object]) -> None:
 def without_privilege(command: str) -> list[str]:
     """The words that run a shell command at the usual niceness, whatever that of the client is."""
     return ["nice", "-n", str(max(0, -os.getpriority(os.PRIO_PROCESS, 0))), "sh", "-c", command]
+
+
+def waited_for_cpu() -> float:
+    """Seconds that the client was ready to run and another program had the processor: what a late client may be late for."""
+    try:
+        return int(SCHEDSTAT.read_text("ascii").split()[1]) / 1e9
+    except OSError:
+        return 0.0
