@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.ledger.book import Book, JobRow, Missing, missing_enrolments, missing_jobs
+from tests.e2e.ledger.book import Book, JobRow, Missing, missing_enrolments, missing_jobs, says_it_is_not_there
 from tests.e2e.ledger.http1 import Client, Failed, Response
 from tests.e2e.support.lab import Lab
 
@@ -93,7 +93,7 @@ class Audit:
     async def _enrolment(self, number: int) -> None:
         response = await self._get(f"/api/enrolments/{number}?consistent=1")
         key = self.book.enrolments[number]
-        if response.status == 404:
+        if says_it_is_not_there(response.status, response.body):
             self.book.note(Missing("enrolment", f"{number} ({key})", "404 from the primary"))
         elif response.status != 200:
             self._unasked(f"enrolment {number} ({key})", response)
@@ -104,7 +104,7 @@ class Audit:
 
     async def _upload(self, name: str) -> None:
         response = await self._get(f"/api/pictures/{name}")
-        if response.status == 404:
+        if says_it_is_not_there(response.status, response.body):
             self.book.note(Missing("upload", name, "404"))
         elif response.status != 200:
             self._unasked(f"upload {name}", response)

@@ -71,6 +71,11 @@ class Book:
             self.missing.append(missing)
 
 
+def says_it_is_not_there(status: int, body: bytes) -> bool:
+    """Whether the application itself looked and found nothing; a web server without a release says 404 to everything."""
+    return status == 404 and b'"message":"There is no ' in body
+
+
 def missing_enrolments(
     acknowledged: Mapping[int, str], rows: Iterable[tuple[int, str]], where: str
 ) -> list[Missing]:

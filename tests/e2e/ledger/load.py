@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.e2e.ledger.book import Book, Missing, Session
+from tests.e2e.ledger.book import Book, Missing, Session, says_it_is_not_there
 from tests.e2e.ledger.figures import Answer
 from tests.e2e.ledger.http1 import Client, Failed, Response
 from tests.e2e.ledger.schedule import Arrival
@@ -151,7 +151,7 @@ class Load:
         number = self.chance.choice(self.ids)
         path = f"/api/enrolments/{number}?consistent=1"
         response = await self.client.request("GET", path, kept=arrival.kept, seconds=SECONDS)
-        if response.status == 404:
+        if says_it_is_not_there(response.status, response.body):
             self.book.note(Missing("enrolment", f"{number} ({self.book.enrolments[number]})", "404 from the primary"))
         if response.status != 200:
             raise Wrong(f"HTTP {response.status}")

@@ -58,7 +58,7 @@ def table(report: Mapping[str, Any]) -> str:
         "",
         f"the client itself: {client['cpu_percent_of_a_core']:.0f} % of one core, "
         f"{client['cpu_ms_per_request']:.2f} ms a request, late by {client['late_ms']['p99']:.0f} ms (p99), "
-        f"{client['connections_opened']} connections opened",
+        f"{client['waited_for_cpu_seconds']:.1f} s without a processor, {client['connections_opened']} connections opened",
     ]
     lines += [f"note: {note}" for note in report["notes"]]
     lines += ["", *[f"BROKEN: {sentence}" for sentence in report["breaches"]]]

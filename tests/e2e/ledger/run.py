@@ -25,7 +25,7 @@ from tests.e2e.ledger.releases import WATCH, ReleaseLog, watch
 from tests.e2e.ledger.rows import Row
 from tests.e2e.ledger.schedule import KEPT_SHARE, arrivals
 from tests.e2e.ledger.steps import Stage, the_mysql_primary
-from tests.e2e.ledger.weights import evened
+from tests.e2e.ledger.weights import evened, waited_for_cpu
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.waiting import until
 
@@ -97,6 +97,7 @@ class Scene:
     verb_end: float = 0.0
     end: float = float("inf")
     cpu: float = 0.0
+    waited: float = 0.0
     opened: int = 0
 
 
@@ -131,7 +132,7 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
     ]
     total = options.before_seconds + options.most_seconds + options.after_seconds
     schedule = arrivals(options.rate, total, mix=scene.mix, seed=options.seed)
-    opened, cpu = scene.client.opened, time.process_time()
+    opened, cpu, waited = scene.client.opened, time.process_time(), waited_for_cpu()
     sending = asyncio.create_task(scene.load.follow(schedule, lambda: clock() >= scene.end))
     try:
         await asyncio.sleep(options.before_seconds)
@@ -148,6 +149,7 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
             task.cancel()
         await asyncio.gather(*watchers, sending, return_exceptions=True)
     scene.cpu = time.process_time() - cpu
+    scene.waited = waited_for_cpu() - waited
     scene.opened = scene.client.opened - opened
 
 
@@ -203,6 +205,7 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
             "cpu_percent_of_a_core": round(100 * scene.cpu / scene.end, 1),
             "cpu_ms_per_request": round(1000 * scene.cpu / max(1, len(answers)), 3),
             "late_ms": late_ms,
+            "waited_for_cpu_seconds": round(scene.waited, 1),
             "connections_opened": scene.opened,
         },
         "notes": scene.notes,

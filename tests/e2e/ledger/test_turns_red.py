@@ -30,8 +30,8 @@ from tests.e2e.support.web import visiting
 
 pytestmark = pytest.mark.self_test
 
-# Long requests only add to what is under way when a server is stopped; a few are there at any moment.
-HEAVY = {**MIX, "slow": 0.5, "slow_post": 1.5}
+# Half a dozen long POSTs are under way on each server at any moment: one of them meets what is done to it.
+HEAVY = {**MIX, "slow": 0.5, "slow_post": 5}
 
 
 def one_run(lab: Lab, folder: Path, *steps: Callable[[Stage], object], mix: Mapping[str, float] = MIX) -> dict[str, Any]:
@@ -66,9 +66,13 @@ def lines(told: Mapping[str, Any], beginning: str) -> list[str]:
 
 
 def only(told: Mapping[str, Any], sentence: str) -> None:
-    """One rule was broken, and it was this one: a run that is red for another reason proves nothing."""
-    assert len(told["breaches"]) == 1, told["breaches"]
-    assert sentence in told["breaches"][0]
+    """One rule was broken, and it was this one: a run that is red for another reason proves nothing.
+
+    A machine that is too busy says so in every run; that is not the fault that was seeded.
+    """
+    breaches = [breach for breach in told["breaches"] if not breach.startswith("the client itself was late")]
+    assert len(breaches) == 1, breaches
+    assert sentence in breaches[0]
 
 
 def test_a_run_in_which_nothing_happens_is_green(lab: Lab, folder: Path) -> None:

@@ -11,41 +11,56 @@ time of a run each host weighs as much as a process, and the client, which needs
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 SHARES = Path("/sys/fs/cgroup/cpu/libpod_parent/cpu.shares")
+AUTOGROUP = Path("/proc/self/autogroup")
+SCHEDSTAT = Path("/proc/self/schedstat")
 ONE_PROCESS = 1024
 CLIENT_NICENESS = -10
 
 
 @contextmanager
-def evened(hosts: int, shares: Path = SHARES) -> Iterator[list[str]]:
+def evened(hosts: int, shares: Path = SHARES, autogroup: Path = AUTOGROUP) -> Iterator[list[str]]:
     """Even weights inside, as they were before outside; yields what could not be set."""
     troubles: list[str] = []
-    before = None
-    niceness = os.getpriority(os.PRIO_PROCESS, 0)
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, CLIENT_NICENESS)
-    except OSError:
-        troubles.append("the client may not go first on this machine: watch how late it was")
-    if shares.is_file():
+    with ExitStack() as undo:
         try:
-            before = shares.read_text("ascii")
-            shares.write_text(str(max(int(before), hosts * ONE_PROCESS)), "ascii")
+            niceness = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, 0, CLIENT_NICENESS)
+            undo.callback(_try, lambda: os.setpriority(os.PRIO_PROCESS, 0, niceness))
+            if autogroup.is_file():
+                # Where Linux groups processes by session, niceness only counts inside of one; the group has its own.
+                before = autogroup.read_text("ascii").split()[-1]
+                autogroup.write_text(str(CLIENT_NICENESS), "ascii")
+                undo.callback(_try, lambda: autogroup.write_text(before, "ascii"))
+        except OSError:
+            troubles.append("the client may not go first on this machine: watch how late it was")
+        try:
+            if shares.is_file():
+                weight = shares.read_text("ascii")
+                shares.write_text(str(max(int(weight), hosts * ONE_PROCESS)), "ascii")
+                undo.callback(_try, lambda: shares.write_text(weight, "ascii"))
         except OSError:
             troubles.append("the hosts share the weight of one process: other programs on this machine starve them")
-    try:
         yield troubles
-    finally:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        if before is not None:
-            with suppress(OSError):
-                shares.write_text(before, "ascii")
+
+
+def _try(restore: Callable[[], object]) -> None:
+    with suppress(OSError):
+        restore()
 
 
 def without_privilege(command: str) -> list[str]:
     """The words that run a shell command at the usual niceness, whatever that of the client is."""
     return ["nice", "-n", str(max(0, -os.getpriority(os.PRIO_PROCESS, 0))), "sh", "-c", command]
+
+
+def waited_for_cpu() -> float:
+    """Seconds that the client was ready to run and another program had the processor: what a late client may be late for."""
+    try:
+        return int(SCHEDSTAT.read_text("ascii").split()[1]) / 1e9
+    except OSError:
+        return 0.0

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,8 @@ class Lab:
 
         def journal(host: str) -> None:
             command = ["podman", "exec", host, "journalctl", "--no-pager", "--lines=2000", "--since=-20min"]
-            with (folder / f"{host}.log").open("wb") as sink:
+            # A host that doesn't answer is often why logs are wanted: the others' must not wait for it.
+            with (folder / f"{host}.log").open("wb") as sink, suppress(subprocess.TimeoutExpired):
                 subprocess.run(command, stdout=sink, stderr=subprocess.STDOUT, timeout=30, check=False)
 
         with ThreadPoolExecutor(4) as pool:

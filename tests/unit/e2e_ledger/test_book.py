@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.ledger.book import Book, JobRow, Missing, Session, missing_enrolments, missing_jobs
+from tests.e2e.ledger.book import Book, JobRow, Missing, Session, missing_enrolments, missing_jobs, says_it_is_not_there
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,16 @@ def test_one_loss_is_noted_once() -> None:
         book.note(Missing("upload", "x", "HTTP 404"))
     book.note(None)
     assert len(book.missing) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "gone"),
+    [
+        pytest.param(404, b'{"message":"There is no enrolment 4 here (yet)."}', True, id="the application looked"),
+        pytest.param(404, b"<h1>404 Not Found</h1>", False, id="the web server has no release"),
+        pytest.param(404, b'{"message":"The route api/x could not be found."}', False, id="an older release"),
+        pytest.param(503, b'{"message":"There is no database."}', False, id="nobody could look"),
+    ],
+)
+def test_only_the_application_can_say_that_a_thing_is_gone(status: int, body: bytes, gone: bool) -> None:
+    assert says_it_is_not_there(status, body) is gone

@@ -56,6 +56,7 @@ def test_the_table_shows_what_the_report_holds() -> None:
             "by_deleted_release": [],
             "client": {
                 "cpu_percent_of_a_core": 9.0, "cpu_ms_per_request": 1.9, "late_ms": {"p99": 4.0}, "connections_opened": 2,
+                "waited_for_cpu_seconds": 0.4,
             },
             "notes": ["no long requests"],
             "breaches": ["1 POSTs were sent"],

@@ -23,16 +23,20 @@ from tests.e2e.ledger.weights import evened, without_privilege
 def test_weights_are_put_back(tmp_path: Path, before: str, inside: str) -> None:
     shares = tmp_path / "cpu.shares"
     shares.write_text(before, encoding="ascii")
+    group = tmp_path / "autogroup"
+    group.write_text("/autogroup-19412 nice 3", encoding="ascii")
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
-    with pytest.raises(RuntimeError), evened(12, shares):
+    with pytest.raises(RuntimeError), evened(12, shares, group):
         assert shares.read_text(encoding="ascii") == inside
+        assert group.read_text(encoding="ascii") == "-10"
         raise RuntimeError
     assert shares.read_text(encoding="ascii") == before
+    assert group.read_text(encoding="ascii") == "3"
     assert os.getpriority(os.PRIO_PROCESS, 0) == niceness
 
 
 def test_a_machine_without_such_weights_is_left_alone(tmp_path: Path) -> None:
-    with evened(12, tmp_path / "cpu.shares"):
+    with evened(12, tmp_path / "cpu.shares", tmp_path / "autogroup"):
         assert not (tmp_path / "cpu.shares").exists()
 
 
