@@ -36,7 +36,7 @@ def machine(name: str, tier: str, wanted: Size, actual: Size, **more: Any) -> Ma
         pytest.param(machine("app1", "app_servers", SMALL, LARGE), "shrinks", False, True, id="less: settings, then the machine"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL, online=True), "grows", True, False, id="a database that grows while it serves"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL), "grows", True, True, id="a database whose provider stops it"),
-        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="nobody asks who stands by"),
+        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="who stands by stays"),
         pytest.param(machine("app1", "app_servers", Size(2048, 2), Size(1024, 4)), "grows", True, True, id="memory decides over cores"),
         pytest.param(machine("app1", "app_servers", Size(1024, 4), SMALL), "grows", True, True, id="cores alone"),
     ],
