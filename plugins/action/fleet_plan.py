@@ -16,6 +16,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
 from ansible.utils.display import Display
 
 from ..module_utils.fleet_plan import FORMATS, Plan, headline, plan_from, read_record, render, scrubbed
@@ -54,11 +55,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             except OSError as error:
                 raise AnsibleActionFail(f"plan_file {file} can't be written: {error.strerror}") from error
         Display().display("\n" + render(plan, "text" if file else form))
-        result.update(changed=False, plan=plan.as_dict(), headline=headline(plan))
+        result.update(changed=False, headline=headline(plan))
         if plan.refusals:
             reasons = "\n".join(f"{row.host}: {row.message}" for row in plan.refusals)
-            result.update(failed=True, msg=f"{headline(plan)}\n{reasons}")
-        return result
+            return {**result, "failed": True, "msg": f"{headline(plan)}\n{reasons}"}
+        return {**result, "plan": plan.as_dict()}
 
     def _plan(self, playbook: str, seconds: int, task_vars: dict[str, Any]) -> Plan:
         path = PLAYBOOKS / f"{playbook}.yml"
@@ -113,11 +114,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for host in hosts:
             secrets |= {str(hostvars[host][name]) for name in list(hostvars[host]) if name.startswith("vault_")}
         try:
-            servers = dict(self._templar.template("{{ fleet.hosts }}"))
+            servers = dict(self._templar.template(trust_as_template("{{ fleet.hosts }}")))
         except AnsibleError:
             return {}, settings, secrets, None
         try:
-            budget = self._templar.template("{{ connection_budget }}")
+            budget = self._templar.template(trust_as_template("{{ connection_budget }}"))
         except AnsibleError:
             budget = None
         return servers, settings, secrets, budget

@@ -47,6 +47,12 @@ options:
     description: Whether a primary may be restarted for settings that need it.
     type: bool
     default: false
+  rejoin_transactions:
+    description:
+      - A server that holds at most so many transactions of its own is copied over, once they are saved in a file there.
+      - With more it is refused by name and left as it is.
+    type: int
+    default: 0
 """
 
 EXAMPLES = """
@@ -83,11 +89,12 @@ def mysql_plan(
     databases: Iterable[str] = (),
     acknowledgements: int = 1,
     restart_primary: bool = False,
+    rejoin_transactions: int = 0,
 ) -> dict[str, Any]:
     """Plans of all clusters in one dictionary; see ``plan``."""
     try:
         states = {row["item"]["name"]: state_from(_state(row)) for row in observed}
-        wanted = Wanted(wanted_users(users), tuple(databases), acknowledgements, restart_primary)
+        wanted = Wanted(wanted_users(users), tuple(databases), acknowledgements, restart_primary, rejoin_transactions)
         result: dict[str, Any] = {"primary": {}, "steps": {}, "refused": {}, "warnings": []}
         for name, data in sorted(clusters.items()):
             found = plan_data(plan(cluster_from(name, data, port), states, wanted))

@@ -23,9 +23,9 @@ options:
     type: dict
     required: true
   hostvars:
-    description: Variables of all hosts; C(traffic_seen) is what the module traffic told.
+    description:
+      - Variables of all hosts; C(traffic_seen) is what the module traffic told. Left out, only the names are checked.
     type: dict
-    required: true
 """
 
 EXAMPLES = """
@@ -44,12 +44,14 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.traffic import TrafficError, leaving
+from ..module_utils.traffic import TrafficError, leaving, named
 
 
-def traffic_leaving(value: Any, fleet: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    seen = {name: (hostvars[name].get("traffic_seen") or {}).get("tiers") or {} for name in fleet["hosts"] if name in hostvars}
+def traffic_leaving(value: Any, fleet: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]] | None = None) -> list[str]:
     try:
+        if hostvars is None:
+            return list(named(str(value), fleet["hosts"]))
+        seen = {name: (hostvars[name].get("traffic_seen") or {}).get("tiers") or {} for name in fleet["hosts"] if name in hostvars}
         return list(leaving(str(value), fleet["hosts"], seen))
     except TrafficError as error:
         raise AnsibleFilterError(str(error)) from error

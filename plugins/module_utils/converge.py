@@ -319,6 +319,8 @@ def effects(desired: Desired, steps: Plan) -> dict[str, list[str]]:
             for item in desired.on_change
             if item.command in steps.commands and _touches(item.paths, [path])
         ]
+        if not follows and _touches([SYSTEMD_TREE], [path]):
+            follows.append("run systemctl daemon-reload")
     return found
 
 

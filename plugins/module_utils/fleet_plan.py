@@ -82,11 +82,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Where the run would stop, and what it would say."""
+    """Where the run would stop, and what it would say; C(reached) is false for a host that can't be asked."""
 
     host: str
     task: str
     message: str
+    reached: bool = True
+
+    @property
+    def heading(self) -> str:
+        """What happened, where."""
+        return f"Refused on {self.host}, in: {self.task}" if self.reached else f"{self.host} can't be reached, in: {self.task}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,9 @@ def plan_from(
         hosts.add(row["host"])
         facts[row["host"]] = {**facts.get(row["host"], {}), **row["result"].get("ansible_facts", {})}
         if row["outcome"] in ("failed", "unreachable"):
-            refusals.append(Refusal(row["host"], row["task"], _message(row["result"])))
+            refusals.append(
+                Refusal(row["host"], row["task"], _message(row["result"]), row["outcome"] == "failed")
+            )
             continue
         own_changes, own_actions = _of(row)
         notes += [f"{row['host']}: {note}" for note in row["result"].get("warnings", []) if _ours(row)]
@@ -340,7 +348,7 @@ def _settled(changes: Sequence[Change], actions: Sequence[Action]) -> Iterator[C
         held = re.search(r"hold (\S+)", change.effect)
         if not held:
             yield change
-        elif (change.host, change.setting.replace("-", "_").removeprefix("loose_")) in online:
+        elif (change.host, change.setting.rpartition(".")[2].replace("-", "_").removeprefix("loose_")) in online:
             yield replace(change, effect="set online")
         elif (change.host, held[1]) in restarted:
             yield replace(change, effect=f"restart {held[1]}, in turn")
@@ -425,7 +433,7 @@ def as_json(plan: Plan) -> str:
 def headline(plan: Plan) -> str:
     """The plan in one sentence."""
     if plan.refusals:
-        return f"{plan.playbook} would be refused: {len(plan.refusals)} reason{'s' if len(plan.refusals) > 1 else ''}."
+        return f"{plan.playbook} would stop: {len(plan.refusals)} reason{'s' if len(plan.refusals) > 1 else ''}."
     if not plan.changing:
         return f"{plan.playbook} has nothing to do on {len(plan.hosts)} hosts."
     hosts = [host for host in plan.changing if host != "localhost"]
@@ -447,9 +455,11 @@ def _summary(actions: Sequence[Action]) -> str:
     return "; ".join(f"{action.verb} {action.what}" for action in actions) or "nothing is reloaded or restarted"
 
 
-def aligned(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
-    """Rows as lines of aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def aligned(rows: Sequence[Sequence[str]], indent: str, most: int = 44) -> list[str]:
+    """Rows as lines of aligned columns; a cell that is longer than most doesn't widen its column."""
+    widths = [
+        max((len(row[column]) for row in rows if len(row[column]) <= most), default=0) for column in range(len(rows[0]))
+    ]
     return [
         indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
@@ -458,7 +468,7 @@ def aligned(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
 def as_text(plan: Plan) -> str:
     lines = [headline(plan), ""]
     for refusal in plan.refusals:
-        lines += [f"REFUSED on {refusal.host}, in: {refusal.task}", f"  {refusal.message}", ""]
+        lines += [refusal.heading, *(f"  {line}" for line in refusal.message.splitlines()), ""]
     for host, changes, actions in _by_host(plan):
         lines.append(host)
         for thing in dict.fromkeys(change.thing for change in changes):
@@ -515,7 +525,7 @@ def _budget_text(plan: Plan) -> list[str]:
 def as_markdown(plan: Plan) -> str:
     lines = [f"## {headline(plan)}", ""]
     for refusal in plan.refusals:
-        lines += [f"**Refused** on `{refusal.host}`, in: {refusal.task}", "", *_quoted(refusal.message), ""]
+        lines += [f"**{refusal.heading}**", "", *_quoted(refusal.message), ""]
     for host, changes, actions in _by_host(plan):
         lines += [f"### {host}", ""]
         if changes:

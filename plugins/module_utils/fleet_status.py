@@ -27,8 +27,8 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "queue_workers": ("base", "app_release", "queue_workers"),
     "object_storage": ("base", "object_storage"),
 }
-# Units that a host kept out of traffic has stopped on purpose.
-STOPPED_OUT_OF_TRAFFIC = ("supervisor.service", "fleet-scheduler.service", "keepalived.service")
+# Units that stop on purpose while their tier is kept out of traffic on a host.
+STOPPED_OUT_OF_TRAFFIC = {"supervisor.service": "queue_workers", "fleet-scheduler.service": "scheduler"}
 GOOD_WORKERS = ("RUNNING", "STARTING", "STOPPING")
 
 
@@ -109,9 +109,9 @@ class _Look:
     unreachable: str = ""
 
     @property
-    def out(self) -> Mapping[str, Any] | None:
-        found: Mapping[str, Any] | None = self.report.get("out_of_traffic")
-        return found
+    def out(self) -> Mapping[str, Any]:
+        """Why tiers of this host are kept out of traffic, by tier."""
+        return self.part("out_of_traffic")
 
     def part(self, name: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.report.get(name) or {}
@@ -184,9 +184,9 @@ def _of_host(look: _Look, limits: Limits) -> Iterator[Finding]:
         return
     if state != "active":
         yield Finding(NOTE, name, "state", f"fleet_state: {state}")
-    if look.out is not None:
-        told = ", ".join(f"{key} {look.out[key]}" for key in ("since", "by", "reason") if look.out.get(key))
-        yield Finding(NOTE, name, "traffic", f"kept out ({told or 'no reason given'})", "undrain.yml brings it back")
+    for tier, mark in look.out.items():
+        told = ", ".join(f"{key} {mark[key]}" for key in ("since", "by", "reason") if mark.get(key))
+        yield Finding(NOTE, name, "traffic", f"{tier} kept out ({told or 'no reason given'})", "undrain.yml brings it back")
     have = look.part("components")
     missing = [part for tier in look.server["tiers"] for part in COMPONENTS.get(tier, ()) if part not in have]
     if missing:
@@ -213,8 +213,8 @@ def _services(look: _Look) -> Iterator[Finding]:
         if told["state"] in ("active", "reloading", "activating"):
             continue
         stopped = f"is {told['state']}" + (f" ({told['result']})" if told["result"] not in ("", "success") else "")
-        if look.out is not None and unit in STOPPED_OUT_OF_TRAFFIC:
-            yield Finding(NOTE, look.name, unit, f"{stopped}, as the host is kept out of traffic")
+        if STOPPED_OUT_OF_TRAFFIC.get(unit) in look.out:
+            yield Finding(NOTE, look.name, unit, f"{stopped}, as it is kept out of traffic")
         else:
             cure = f"systemctl start {unit}; journalctl -u {unit} says why it stopped"
             yield Finding(ILL, look.name, unit, stopped, cure)
@@ -238,11 +238,9 @@ def _machine(look: _Look, limits: Limits) -> Iterator[Finding]:
 
 
 def _application(look: _Look) -> Iterator[Finding]:
-    for part, what in (("app", "application"), ("balancer", "balancer")):
+    for part, tier, what in (("app", "app_servers", "application"), ("balancer", "load_balancers", "balancer")):
         told = look.part(part)
-        if not told or told.get("status") == 200:
-            continue
-        if look.out is not None:
+        if not told or told.get("status") == 200 or tier in look.out:
             continue
         if "error" in told:
             yield Finding(ILL, look.name, what, f"{told['url']}: {told['error']}", "look at nginx and at PHP-FPM there")
@@ -260,7 +258,7 @@ def _application(look: _Look) -> Iterator[Finding]:
             yield Finding(NOTE, look.name, "db_router", "sees no replica that is fit: reads go to the primary")
     states = look.part("workers")
     bad = {state: count for state, count in states.items() if state not in GOOD_WORKERS}
-    if bad and look.out is None and look.server["state"] == "active":
+    if bad and "queue_workers" not in look.out and look.server["state"] == "active":
         value = ", ".join(f"{count} {state}" for state, count in sorted(bad.items()))
         yield Finding(ILL, look.name, "queue workers", value, "supervisorctl status, and their logs in /var/log")
 
@@ -435,7 +433,7 @@ def _releases(looks: Sequence[_Look]) -> tuple[list[Finding], tuple[str, ...]]:
             named = release.get("named")
             value = f"current names {named}, which is not there" if named else "none is in use"
             findings.append(Finding(ILL, look.name, "release", value, "run deploy.yml or site.yml"))
-        elif look.out is None and look.server["state"] == "active":
+        elif not {"app_servers", "queue_workers"} & set(look.out) and look.server["state"] == "active":
             serving.setdefault(release["current"], []).append(look.name)
     if len(serving) > 1:
         value = "; ".join(f"{release} on {', '.join(hosts)}" for release, hosts in sorted(serving.items()))
@@ -468,7 +466,7 @@ def _vip(
 
 
 def _row(look: _Look, ill: set[str], holders: Sequence[str], primaries: Mapping[str, str]) -> Row:
-    state = look.server["state"] + (", out" if look.out is not None else "")
+    state = look.server["state"] + (", out" if look.out else "")
     if look.server["state"] == "down":
         health = "-"
     elif look.unreachable:

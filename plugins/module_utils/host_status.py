@@ -66,15 +66,16 @@ def failed_units(run: Run) -> list[str]:
     return sorted(line.split()[0] for line in told.splitlines() if line.split())
 
 
-def out_of_traffic(file: Path) -> dict[str, Any] | None:
-    """The note that keeps new work from this host, or None. A note that can't be read counts: it was left on purpose."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        return {"reason": "unreadable"}
-    return data if isinstance(data, dict) else {"reason": str(data)}
+def out_of_traffic(folder: Path) -> dict[str, dict[str, Any]]:
+    """The marks that keep new work from this host, by tier. A mark that can't be read counts: it was left on purpose."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            data = "unreadable"
+        found[file.name] = data if isinstance(data, dict) else {"reason": str(data)}
+    return found
 
 
 def release(root: Path) -> dict[str, Any] | None:

@@ -146,7 +146,7 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
         connection,
         "SELECT c.host, c.port, c.user, c.auto_position, c.ssl_allowed, c.ssl_ca_file, c.ssl_certificate, c.ssl_key, "
         "c.ssl_verify_server_certificate, c.connection_retry_count, s.service_state AS receiver, "
-        "s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error, a.service_state AS applier "
+        "s.received_transaction_set AS received, s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error, a.service_state AS applier "
         "FROM performance_schema.replication_connection_configuration c "
         "JOIN performance_schema.replication_connection_status s USING (channel_name) "
         "JOIN performance_schema.replication_applier_status a USING (channel_name) WHERE channel_name = ''",
@@ -171,6 +171,7 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
         "receiver": channel["receiver"],
         "applier": channel["applier"],
         "error": _channel_error(connection, channel),
+        "received": text(channel["received"]).replace("\n", ""),
         "as_wanted": all(text(channel[name]) == value for name, value in wished.items())
         and bool(secret)
         and text(secret[0]["user_password"]) == replication.password,
@@ -297,7 +298,8 @@ class Performer:
                 return
             if self.clock() > end:
                 raise ClientError(f"{what}: not within {seconds:g} s: {missing}")
-            self.sleep(0.25)
+            # A moving primary waits for its first replica.
+            self.sleep(0.02)
 
     def _do_make_writable(self) -> None:
         self._run("SET PERSIST super_read_only = OFF", "SET PERSIST read_only = OFF")
@@ -431,25 +433,25 @@ class Performer:
                 return str(ours.minus(GtidSet.parse(self.ask_source(host, port))))
 
             self._until(f"this server holds transactions that {host} never had, so it was not attached", 5, errant)
+        self._change_source(host, port, ", SOURCE_AUTO_POSITION = 1")
+        self._do_start()
+
+    def _change_source(self, host: str, port: int, more: str = "") -> None:
         connection = self.connect(self.wait_seconds)
-        tls = "SOURCE_SSL_CA = %s, SOURCE_SSL_CERT = %s, SOURCE_SSL_KEY = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1, "
+        tls = ", SOURCE_SSL_CA = %s, SOURCE_SSL_CERT = %s, SOURCE_SSL_KEY = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1"
+        replication = self.replication
         try:
             rows(
                 connection,
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %s, SOURCE_USER = %s, SOURCE_PASSWORD = %s, "
-                "SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = %s, SOURCE_SSL = 1, "
-                + (tls if self.replication.verified else "SOURCE_SSL_VERIFY_SERVER_CERT = 0, ")
-                + "GET_SOURCE_PUBLIC_KEY = 0",
-                (host, port, self.replication.user, self.replication.password, RETRIES)
-                + (
-                    (self.replication.ca, self.replication.certificate, self.replication.key)
-                    if self.replication.verified
-                    else ()
-                ),
+                "SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = %s, SOURCE_SSL = 1, GET_SOURCE_PUBLIC_KEY = 0"
+                + (tls if replication.verified else ", SOURCE_SSL_VERIFY_SERVER_CERT = 0")
+                + more,
+                (host, port, replication.user, replication.password, RETRIES)
+                + ((replication.ca, replication.certificate, replication.key) if replication.verified else ()),
             )
         finally:
             connection.close()
-        self._do_start()
 
     def _do_start(self) -> None:
         self._run("START REPLICA")

@@ -77,6 +77,16 @@ class GtidSet:
         }
         return GtidSet({origin: intervals for origin, intervals in rest.items() if intervals})
 
+    def plus(self, other: GtidSet) -> GtidSet:
+        """Return the transactions that are in either."""
+        origins = sorted(set(self.intervals) | set(other.intervals))
+        return GtidSet(
+            {
+                origin: _merged((*self.intervals.get(origin, ()), *other.intervals.get(origin, ())))
+                for origin in origins
+            }
+        )
+
     def within(self, other: GtidSet) -> bool:
         """Return whether ``other`` holds all transactions of this set."""
         return not self.minus(other)

@@ -53,6 +53,8 @@ class Channel:
     applier: str = "ON"
     error: str = ""
     as_wanted: bool = True
+    # What arrived since the channel was set up, applied or not.
+    received: GtidSet = field(default_factory=lambda: GtidSet({}))
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class State:
     settings_restart: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def held(self) -> GtidSet:
+        """All transactions that are here, those too that were received and wait to be applied."""
+        return self.executed.plus(self.channel.received) if self.channel is not None else self.executed
+
+    @property
     def empty(self) -> bool:
         """Whether nothing was ever stored here: such a server may be overwritten."""
         return not (self.executed or self.databases or self.channel)
@@ -98,6 +105,8 @@ class Wanted:
     databases: tuple[str, ...] = ()
     acknowledgements: int = 1
     restart_primary: bool = False
+    # Transactions of its own that a server may hold and still be copied over, once they are saved.
+    rejoin_transactions: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,7 @@ def plan(cluster: Cluster, actual: Mapping[str, State], wanted: Wanted) -> Plan:
             primary=by_name[primary],
             primary_state=states[primary],
             donor=by_name[donor],
+            wanted=wanted,
         )
         steps += own
         if refusal:
@@ -266,7 +276,7 @@ def _primary_steps(server: Server, state: State, wanted: Wanted, *, replicated: 
 
 
 def _replica_steps(
-    server: Server, state: State, *, cluster: Cluster, primary: Server, primary_state: State, donor: Server
+    server: Server, state: State, *, cluster: Cluster, primary: Server, primary_state: State, donor: Server, wanted: Wanted
 ) -> tuple[list[Step], str]:
     """A replica's steps, and why it cannot be brought all the way, if so. Data that only this server holds is never touched."""
     name = server.name
@@ -295,6 +305,11 @@ def _replica_steps(
     # What a running receiver brings may be ahead of what the primary said a moment earlier; only a stopped one can be judged.
     stopped = channel is None or not attached or channel.receiver == "OFF"
     errant = state.executed.minus(primary_state.executed) if stopped else GtidSet({})
+    if errant and len(errant) <= wanted.rejoin_transactions and not errant.minus(errant.minus(state.purged)):
+        add("save", f"save {len(errant)} transaction(s) that {primary.name} never had ({errant})", gtids=str(errant))
+        add("clone", f"copy {donor.name} by CLONE: it holds transactions of its own", host=donor.address, port=cluster.port)
+        add("attach", f"replicate from {primary.name}", **source, verify=False)
+        return steps, ""
     if errant:
         refusal = (
             f"{name} holds {len(errant)} transaction(s) that the primary {primary.name} never had ({errant}); its data was left as "
@@ -400,7 +415,7 @@ def state_from(data: Mapping[str, Any]) -> State:
         read_only_persisted=data["read_only_persisted"],
         executed=GtidSet.parse(data["gtid_executed"]),
         purged=GtidSet.parse(data["gtid_purged"]),
-        channel=Channel(**channel) if channel else None,
+        channel=Channel(**{**channel, "received": GtidSet.parse(channel.get("received") or "")}) if channel else None,
         semi_sync_source=data["semi_sync_source"],
         semi_sync_replicas=data["semi_sync_replicas"],
         databases=frozenset(data["databases"]),

@@ -101,7 +101,7 @@ class Reset(Step):
     node: Instance
 
     def __str__(self) -> str:
-        return f"{self.node} forgets its half-made cluster"
+        return f"{self.node} forgets whom it knew"
 
 
 @dataclass(frozen=True)
@@ -649,7 +649,8 @@ def seats(
                     f"pool {pool.name}: {node.instance} can't be a replica, all primaries are on its own host "
                     f"{node.instance.host}: fail one over to another host first"
                 )
-            goal[node.id] = min(open_owners, key=lambda owner: (load[owner.id], owner.instance)).id
+            beside = {goal[n.id] for n in others.values() if n.id in goal and n.instance.host == node.instance.host}
+            goal[node.id] = min(open_owners, key=lambda o: (o.id in beside, load[o.id], o.instance)).id
         load[goal[node.id]] += 1
     return goal
 

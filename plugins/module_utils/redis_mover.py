@@ -30,7 +30,18 @@ from .redis_cluster import (
     ranges_text,
 )
 from .redis_driver import Connection, PoolDriver, Tools, View
-from .redis_scale import ClaimSlots, CloseSlots, Leave, MoveSlots, after, batches, heal, next_steps, unjoined, whole_plan
+from .redis_scale import (
+    ClaimSlots,
+    CloseSlots,
+    Leave,
+    MoveSlots,
+    after,
+    batches,
+    heal,
+    next_steps,
+    unjoined,
+    whole_plan,
+)
 
 # How long, in milliseconds, a target may be silent in the middle of a MIGRATE; below the node timeout.
 MIGRATE_PATIENCE_MS = 900
@@ -100,6 +111,8 @@ class Limits:
     """How much moves at once. An instance serves nobody while a batch moves, so these bound that moment."""
 
     slots: int = 16
+    # Slots with keys cost a round trip between source and target each, empty ones nothing.
+    filled_slots: int = 4
     keys: int = 1000
     # A slot that holds more moves in pieces, during which commands with several of its keys may be told to try again.
     slot_bytes: int = 32 * 1024 * 1024
@@ -151,7 +164,7 @@ class PoolMover:
             used = [(slot, min(count, self.limits.sample)) for slot, count in zip(slots, counts, strict=True) if count]
             connection = self._open(node.instance)
             try:
-                for batch in batches(used, 100, self.limits.keys):
+                for batch in batches(used, 100, self.limits.keys, 100):
                     for slot, row in zip(batch, self._measure(connection, batch), strict=True):
                         if row[0] > self.limits.slot_bytes // 4:
                             found.add(slot)
@@ -284,7 +297,7 @@ class PoolMover:
         try:
             counts = source.pipeline([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in sorted(step.slots)])
             rows = list(zip(sorted(step.slots), counts, strict=True))
-            for batch in batches(rows, self.limits.slots, self.limits.keys):
+            for batch in batches(rows, self.limits.slots, self.limits.keys, self.limits.filled_slots):
                 self._move_batch(step, batch, source, target, views)
         finally:
             source.close()
@@ -325,11 +338,14 @@ class PoolMover:
         given = batch[: batch.index(int(answer[0]))] if refused else batch
         if given:
             self._claim(step.target, given, target_id, target)
-        self.longest = max(self.longest, self.tools.clock() - began)
+        took = self.tools.clock() - began
+        self.longest = max(self.longest, took)
         self.slots += len(given)
         if refused:
             raise RedisReplyError(f"slot {answer[0]} from {step.source} to {step.target}: {answer[1]}")
         self.keys += answer
+        # As long for the clients as for the move, so that a machine that is short of processors catches up.
+        self.tools.sleep(min(took, 1.0))
 
     def _claim(self, target: Instance, slots: list[int], target_id: str, opened: Connection | None = None) -> None:
         """Let the target own slots that the source has given away; until then clients are sent back and forth."""

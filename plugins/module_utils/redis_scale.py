@@ -6,7 +6,7 @@
 The goal: each host that stays has one primary with its share of the slots, each primary has its replicas on other hosts,
 and hosts that leave have nothing. The plan is read from what is, so a run that was interrupted anywhere is finished by
 the next one. The order of the stages keeps, at each step, every slot owned, every primary's replicas away from its host,
-and as many replicas as there were.
+and each primary that is new with a replica before it has its first slot.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ def _move(
     if not surplus and all(abs(len(node.slots) - ideal) <= ideal * TOLERANCE for node in keepers.values()):
         return ()
     for node in keepers.values():
-        if pool.replicas and not _copies(actual, node.id):
+        if pool.replicas and not node.slots and not _copies(actual, node.id):
             raise RedisClusterError(
                 f"pool {pool.name}: {node.instance} has no replica and shall get slots: bring the pool's other hosts back, "
                 "then run again"
@@ -388,7 +388,9 @@ def after(actual: Actual, step: Step) -> Actual:
         home = nodes[step.known].knows | {nodes[step.known].id, nodes[step.node].id}
         nodes = {i: replace(n, knows=home - {n.id}) if n.id in home else n for i, n in nodes.items()}
     elif isinstance(step, Replicate):
-        nodes[step.node] = replace(nodes[step.node], primary_id=nodes[step.primary].id)
+        copied, primary_id = nodes[step.node].id, nodes[step.primary].id  # Redis keeps no chains: copies of a copy follow
+        nodes = {i: replace(n, primary_id=primary_id) if n.primary_id == copied else n for i, n in nodes.items()}
+        nodes[step.node] = replace(nodes[step.node], primary_id=primary_id)
     elif isinstance(step, HandOver):
         old, new = nodes[step.primary], nodes[step.replica]
         nodes = {i: replace(n, primary_id=new.id) if n.primary_id == old.id else n for i, n in nodes.items()}
@@ -420,14 +422,18 @@ def _closed(node: Node, slots: frozenset[int]) -> Node:
 # -- how slots are packed for the way --------------------------------------------------------------------------------
 
 
-def batches(counts: Sequence[tuple[int, int]], slots: int, keys: int) -> list[list[int]]:
-    """Return slots, given with their numbers of keys, in batches of at most so many slots and (unless one has more) keys."""
+def batches(counts: Sequence[tuple[int, int]], slots: int, keys: int, filled: int) -> list[list[int]]:
+    """Return slots, given with their numbers of keys, in batches of at most so many slots, keys and slots that have keys.
+
+    A slot that has more keys alone is a batch of its own.
+    """
     packed: list[list[int]] = []
-    load = 0
+    load = full = 0
     for slot, count in counts:
-        if not packed or len(packed[-1]) >= slots or load + count > keys:
+        if not packed or len(packed[-1]) >= slots or load + count > keys or full + bool(count) > filled:
             packed.append([])
-            load = 0
+            load = full = 0
         packed[-1].append(slot)
         load += count
+        full += bool(count)
     return packed

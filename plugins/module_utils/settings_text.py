@@ -10,7 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-SECRET_NAME = re.compile(r"pass(word|wd|phrase)?\b|secret|token|credential|auth_pass|masterauth|private|(^|[._-])key$", re.I)
+SECRET_NAME = re.compile(
+    r"passw|passphrase|requirepass|(?<!proxy_)(?<!fastcgi_)(?<![a-z])pass$|auth_pass|masterauth|secret|token\b|credential|private|"
+    r"(^|[._-])key$",
+    re.IGNORECASE,
+)
 HIDDEN = "(secret)"
 
 Pair = tuple[str, str]
@@ -28,11 +32,9 @@ class Difference:
 def parse_ini(text: str) -> list[Pair]:
     """Sections and C(key = value), as in my.cnf, php.ini, FPM pools, supervisor, systemd; a lone key is on."""
     section, found = "", []
-    sections = [line.strip() for line in text.splitlines() if line.strip().startswith("[")]
-    several = len(set(sections)) > 1
     for line in _lines(text, "#;"):
         if line.startswith("[") and line.endswith("]"):
-            section = f"{line[1:-1]}." if several else ""
+            section = f"{line[1:-1]}."
             continue
         key, equals, value = line.partition("=")
         found.append((section + key.strip(), value.strip() if equals else "on"))
@@ -77,8 +79,8 @@ def parse_braces(text: str) -> list[Pair]:
             path = path[:-1]
             word = ""
         elif token == ";":
-            key, _space, value = " ".join(word.split()).partition(" ")
-            found.append((": ".join([" / ".join(path), key]) if path else key, value))
+            key, value = re.match(r"(\"(?:\\.|[^\"])*\"|'(?:\\.|[^'])*'|\S*)\s*(.*)", " ".join(word.split())).groups()  # type: ignore[union-attr]
+            found.append((": ".join([" / ".join(path), key]) if path else key, value or "on"))
             word = ""
         else:
             word += token
@@ -114,6 +116,9 @@ def differences(path: str, before: str, after: str) -> list[Difference] | None:
     if parse is None:
         return None
     old, new = parse(before), parse(after)
+    sections = {key.partition(".")[0] for key, _value in [*old, *new]}
+    if parse is parse_ini and len(sections) == 1 and re.search(r"^\s*\[", before + after, re.MULTILINE):
+        old, new = ([(key.partition(".")[2], value) for key, value in pairs] for pairs in (old, new))
     found: list[Difference] = []
     for name in dict.fromkeys([*(key for key, _value in new), *(key for key, _value in old)]):
         was = [value for key, value in old if key == name]

@@ -137,9 +137,9 @@ def summary(ends: Sequence[str]) -> str:
 def check_leaving(tier: str, members: Sequence[Member], leaving: Collection[str]) -> None:
     """Raise TrafficError, by name, when nobody of C(tier) would serve once C(leaving) are out.
 
-    A host that takes no traffic anyway may always leave.
+    A host that is out already may always leave. One that seems ill may not: it may only be slow because it carries everything.
     """
-    losing = [member.name for member in members if member.name in leaving and not member.why_not]
+    losing = [member.name for member in members if member.name in leaving and not member.out and member.state == "active"]
     if not losing or any(not member.why_not for member in members if member.name not in leaving):
         return
     others = [f"{member.name} {member.why_not}" for member in members if member.name not in leaving]
@@ -158,6 +158,11 @@ def gates(tiers: Iterable[str]) -> tuple[str, ...]:
     return tuple(tier for tier in TIERS if tier in own)
 
 
+def named(value: str, fleet: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the hosts that C(value) names, of those that can be drained at all. Raises TrafficError."""
+    return parse_hosts(value, {name: gates(host["tiers"]) for name, host in fleet.items()})
+
+
 def leaving(
     value: str, fleet: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> tuple[str, ...]:
@@ -166,13 +171,13 @@ def leaving(
     C(fleet) has the hosts of the fleet with C(tiers) and C(state), C(seen) what the module traffic told of those that answered.
     Raises TrafficError. Redis is not counted: its replicas hold everything, and the gate refuses without one.
     """
-    names = parse_hosts(value, {name: gates(host["tiers"]) for name, host in fleet.items()})
+    names = named(value, fleet)
     for tier in ("load_balancers", "app_servers", "queue_workers", "mysql"):
         members = []
         for name, host in fleet.items():
             if tier in host["tiers"]:
                 told = seen.get(name, {}).get(tier)
-                ill = str(told["ill"]) if told else "could not be reached"
+                ill = str(told["ill"]) if told else "could not be asked"
                 members.append(Member(name, host["state"], bool(told and told["out"]), ill))
         check_leaving(tier, members, names)
     return names

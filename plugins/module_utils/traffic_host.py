@@ -156,9 +156,17 @@ class Service(Gate):
     def unit(self) -> str:
         return str(self.given["unit"])
 
+    def refuse(self) -> None:
+        code, text, _errors = self.world.run(["/usr/bin/systemctl", "cat", self.unit])
+        if code == 0 and str(MARKS) not in text:
+            raise TrafficError(f"{self.world.host}: {self.unit} does not know yet how to stay out; run site.yml for this host first")
+
     def close(self) -> None:
         if not self.closed():
             self.world.stop_unit(self.unit)
+
+    def busy(self) -> str:
+        return "" if self.closed() else f"{self.unit} still runs"
 
     def closed(self) -> bool:
         return not self.world.unit_runs(self.unit)
@@ -380,9 +388,12 @@ class Host:
                 )
             self.world.clock.sleep(PAUSE)
 
-    def join(self, tiers: Iterable[str], patience: float) -> None:
-        """Let new work in again, as far as this host can do it: one that is ill stays out, and is named."""
-        gates = [(tier, gate) for tier, gate in self.gates(tiers) if self.mark(tier) is not None]
+    def join(self, tiers: Iterable[str], patience: float, by: str = "") -> None:
+        """Let new work in again, as far as this host can do it: one that is ill stays out, and is named.
+
+        With C(by), only what the verb of this name took out: what a person drained stays out.
+        """
+        gates = [(tier, gate) for tier, gate in self.gates(tiers) if (mark := self.mark(tier)) and by in ("", mark.by)]
         for tier, gate in gates:
             if tier in ("app_servers",):
                 self._wait_until_well(tier, gate, patience)

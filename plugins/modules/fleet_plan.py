@@ -51,6 +51,6 @@ plan:
   description:
     - C(changes), each with C(host), C(component), C(thing), C(setting), C(now), C(then), C(effect) and C(why); C(actions), each with
       C(host), C(verb) and C(what); C(stages) in their order; C(refusals), C(notes), C(sizes), C(budget), C(hosts), C(changing).
-  returned: always
+  returned: success
   type: dict
 """

@@ -65,10 +65,6 @@ options:
     description: File with the pools and the password of the user admin, as the role redis_cluster writes it for its own service.
     type: path
     default: /etc/redis/spread.json
-  out_of_traffic_file:
-    description: The file whose presence keeps new work from this host.
-    type: path
-    default: /etc/graphic_school/out-of-traffic
   state_folder:
     description: Where M(graphic_school.scaling.converge) keeps what it brought here.
     type: path
@@ -111,6 +107,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils import host_status as ask
 from ..module_utils.mysql_client import Replication, read_channel, rows, text
 from ..module_utils.redis_driver import tools_for
+from ..module_utils.traffic import MARKS
 
 try:
     import pymysql
@@ -198,7 +195,7 @@ def look(given: dict[str, Any], run: ask.Run) -> dict[str, Any]:
         "components": {name: {"owed": row["owed"], "held": sorted(row["held"])} for name, row in components.items()},
         "services": ask.services(run, units),
         "failed_units": ask.failed_units(run),
-        "out_of_traffic": ask.out_of_traffic(Path(given["out_of_traffic_file"])),
+        "out_of_traffic": ask.out_of_traffic(MARKS),
         "release": ask.release(Path(given["app_root"])),
         "addresses": ask.addresses(run),
         "disks": ask.disks(["/", "/var", "/var/lib/mysql", "/var/lib/redis", "/srv", given["app_root"]]),
@@ -247,7 +244,6 @@ def main() -> None:
             "mysql_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
             "mysql_health_port": {"type": "int", "default": 9200},
             "redis_config": {"type": "path", "default": "/etc/redis/spread.json"},
-            "out_of_traffic_file": {"type": "path", "default": "/etc/graphic_school/out-of-traffic"},
             "state_folder": {"type": "path", "default": "/var/lib/graphic_school"},
             "seconds": {"type": "float", "default": 3},
         },

@@ -63,6 +63,10 @@ options:
   tls_ca: {description: Path of the authority that replicas trust., type: path}
   tls_certificate: {description: Path of the certificate that replicas show., type: path}
   tls_key: {description: Path of its key., type: path}
+  health_url:
+    description: Where this host's health service answers. It tells routers that the primary is about to move.
+    type: str
+    default: http://127.0.0.1:9200
   wait_seconds:
     description: How long a step other than a copy may take.
     type: int
@@ -95,14 +99,24 @@ actions:
   returned: success
   type: list
   elements: dict
+log:
+  description: When parts of a move of the primary were done, in seconds since this host started.
+  returned: when the steps were performed
+  type: list
+  elements: str
 """
 
+import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.urls import open_url
 
-from ..module_utils.mysql_client import ClientError, Performer, Replication, rows, text
+from ..module_utils.mysql_client import ClientError, Replication, rows, text
+from ..module_utils.mysql_mover import Mover
 
 try:
     import pymysql
@@ -145,6 +159,7 @@ def main() -> None:
             "tls_ca": {"type": "path"},
             "tls_certificate": {"type": "path"},
             "tls_key": {"type": "path", "no_log": False},
+            "health_url": {"type": "str", "default": "http://127.0.0.1:9200"},
             "wait_seconds": {"type": "int", "default": 60},
             "clone_seconds": {"type": "int", "default": 3600},
         },
@@ -155,28 +170,34 @@ def main() -> None:
         module.warn(warning)
     told = [step["text"] for step in options["steps"]]
     performed: list[str] = []
+    log: list[str] = []
     if not module.check_mode and options["steps"]:
         if pymysql is None:
             module.fail_json(msg=missing_required_lib("pymysql (Debian: python3-pymysql)"), performed=[])
         performer = make_performer(module, options)
-        for step in options["steps"]:
-            try:
-                performer.perform(step["action"], step["arguments"])
-            except (ClientError, pymysql.Error) as error:
-                module.fail_json(
-                    msg=f"{step['text']}: {error}",
-                    performed=performed,
-                    steps_left=told[len(performed) :],
-                    changed=bool(performed),
-                )
-            performed.append(step["text"])
+        log = performer.log
+        try:
+            for step in options["steps"]:
+                try:
+                    performer.perform(step["action"], step["arguments"])
+                except (ClientError, pymysql.Error) as error:
+                    module.fail_json(
+                        msg=f"{step['text']}: {error}",
+                        performed=performed,
+                        steps_left=told[len(performed) :],
+                        changed=bool(performed),
+                        log=log,
+                    )
+                performed.append(step["text"])
+        finally:
+            performer.release()
     if options["refused"]:
         module.fail_json(msg=options["refused"], performed=performed, changed=bool(performed))
     actions = [{"action": step["action"], "settings": step["arguments"].get("settings", {})} for step in options["steps"]]
-    module.exit_json(changed=bool(told), performed=told, actions=actions)
+    module.exit_json(changed=bool(told), performed=told, actions=actions, log=log)
 
 
-def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Performer:
+def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:
     """The performer for the server on this host, with real connections and real time."""
     replication = Replication(
         options["replication_user"],
@@ -191,21 +212,25 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Performer:
             unix_socket=options["socket"], user="root", autocommit=True, connect_timeout=10, read_timeout=seconds
         )
 
-    def ask_source(host: str, port: int) -> str:
+    def connect_to(host: str, port: int, read_seconds: float = 30) -> Any:
         tls = (
             {"ssl_ca": replication.ca, "ssl_cert": replication.certificate, "ssl_key": replication.key}
             if replication.verified
             else {"ssl": {"check_hostname": False}}
         )
-        connection = pymysql.connect(
+        return pymysql.connect(
             host=host,
             port=port,
             user=replication.user,
             password=replication.password.encode(),
+            autocommit=True,
             connect_timeout=10,
-            read_timeout=30,
+            read_timeout=read_seconds,
             **tls,
         )
+
+    def ask_source(host: str, port: int) -> str:
+        connection = connect_to(host, port)
         try:
             return text(rows(connection, "SELECT @@GLOBAL.gtid_executed AS executed")[0]["executed"])
         finally:
@@ -216,8 +241,50 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Performer:
         if code:
             raise ClientError(f"systemctl restart {options['service']} failed: {message.strip()}")
 
-    return Performer(
+    handover = Path(options["socket"]).with_name("handover")
+
+    def signal(on: bool) -> None:
+        if on:
+            handover.touch()
+        else:
+            handover.unlink(missing_ok=True)
+
+    def not_told() -> list[str]:
+        try:
+            answer = json.load(open_url(f"{options['health_url']}/handover", timeout=2, use_proxy=False))
+        except (OSError, ValueError) as error:
+            return [f"{options['health_url']}: {error}"]
+        waiting: list[str] = answer["not_told"] if answer["handing_over"] else ["the health service itself"]
+        return waiting
+
+    def save_events(gtids: str, path: str) -> str:
+        connection = connect(60)
+        try:
+            folder = Path(text(rows(connection, "SELECT @@GLOBAL.log_bin_basename AS base")[0]["base"])).parent
+            logs = [str(folder / text(row["log_name"])) for row in rows(connection, "SHOW BINARY LOGS")]
+        finally:
+            connection.close()
+        code, events, message = module.run_command(
+            ["mysqlbinlog", "--no-defaults", f"--include-gtids={gtids}", "--verbose", *logs], errors="surrogateescape"
+        )
+        if code:
+            raise ClientError(f"mysqlbinlog ended with {code}: {message.strip()[-500:]}")
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = target.with_suffix(".part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(events.encode(errors="surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        return str(events)
+
+    return Mover(
+        save_events=save_events,
         connect=connect,
+        connect_to=connect_to,
+        signal=signal,
+        not_told=not_told,
         ask_source=ask_source,
         restart=restart,
         clock=time.monotonic,

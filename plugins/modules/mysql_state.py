@@ -48,6 +48,15 @@ options:
   replication_password:
     description: Its password, to tell whether the replica uses it.
     type: str
+  port:
+    description: Where the servers in O(reach) listen.
+    type: int
+    default: 3306
+  reach:
+    description: Addresses of other servers. Whether one can log in there as O(replication_user) is told as C(reached).
+    type: list
+    elements: str
+    default: []
   tls_ca: {description: Path of the authority that replicas trust., type: path}
   tls_certificate: {description: Path of the certificate that replicas show., type: path}
   tls_key: {description: Path of its key., type: path}
@@ -74,7 +83,9 @@ server:
   type: dict
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -85,6 +96,9 @@ try:
     import pymysql
 except ImportError:
     pymysql = None
+
+
+REACH_SECONDS = 1
 
 
 def main() -> None:
@@ -108,6 +122,8 @@ def main() -> None:
             "pending": {"type": "list", "elements": "dict", "default": []},
             "replication_user": {"type": "str", "default": "replication"},
             "replication_password": {"type": "str", "no_log": True},
+            "port": {"type": "int", "default": 3306},
+            "reach": {"type": "list", "elements": "str", "default": []},
             "tls_ca": {"type": "path"},
             "tls_certificate": {"type": "path"},
             "tls_key": {"type": "path", "no_log": False},
@@ -130,6 +146,7 @@ def main() -> None:
         options["tls_certificate"] or "",
         options["tls_key"] or "",
     )
+    reached = reached_servers(options)
     try:
         connection = pymysql.connect(
             unix_socket=options["socket"], user="root", autocommit=True, connect_timeout=10, read_timeout=30
@@ -140,7 +157,32 @@ def main() -> None:
             connection.close()
     except pymysql.Error as error:
         server = {"installed": True, "answers": False, "why": str(error)}
-    module.exit_json(changed=False, server=server)
+    module.exit_json(changed=False, server={**server, "reached": reached})
+
+
+def reached_servers(options: dict[str, Any]) -> list[str]:
+    """Return the addresses of those among O(reach) whose MySQL answers, be it with a refusal."""
+
+    def answers(address: str) -> bool:
+        try:
+            pymysql.connect(
+                host=address,
+                port=options["port"],
+                user=options["replication_user"],
+                connect_timeout=REACH_SECONDS,
+                read_timeout=REACH_SECONDS,
+            ).close()
+        except pymysql.Error as error:
+            # Not 2002, 2003, 2013: it spoke.
+            return bool(error.args) and isinstance(error.args[0], int) and not 2000 <= error.args[0] < 3000
+        except OSError:
+            return False
+        return True
+
+    if not options["reach"]:
+        return []
+    with ThreadPoolExecutor(len(options["reach"])) as pool:
+        return [address for address, yes in zip(options["reach"], pool.map(answers, options["reach"]), strict=True) if yes]
 
 
 if __name__ == "__main__":

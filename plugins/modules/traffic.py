@@ -37,9 +37,11 @@ options:
     type: str
     default: this host
   by:
-    description: Who takes it out, such as the name of a verb; kept on the host.
+    description:
+      - Who takes it out, such as the name of a verb; kept on the host.
+      - With O(state=in), only what was taken out by this one comes back; empty brings everything back.
     type: str
-    default: traffic
+    default: ""
   reason:
     description: Why; kept on the host.
     type: str
@@ -114,7 +116,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["out", "in", "seen"], "required": True},
             "tiers": {"type": "list", "elements": "str", "choices": list(TIERS), "required": True},
             "host": {"type": "str", "default": "this host"},
-            "by": {"type": "str", "default": "traffic"},
+            "by": {"type": "str", "default": ""},
             "reason": {"type": "str", "default": "not given"},
             "patience": {"type": "float", "default": 120},
             "slow_start": {"type": "float", "default": 0},
@@ -140,9 +142,9 @@ def main() -> None:
         else:
             if given["state"] == "out":
                 since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                host.leave(given["tiers"], Mark(since, given["by"], given["reason"]), given["patience"])
+                host.leave(given["tiers"], Mark(since, given["by"] or "traffic", given["reason"]), given["patience"])
             else:
-                host.join(given["tiers"], given["patience"])
+                host.join(given["tiers"], given["patience"], given["by"])
             steps = host.done
         told = host.tell(given["tiers"])
     except TrafficError as error:

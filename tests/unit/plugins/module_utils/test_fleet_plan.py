@@ -68,7 +68,8 @@ def test_a_number_that_an_inventory_sets_says_so() -> None:
     assert change.why.startswith("set in the inventory; computed: 33 = ")
 
 
-HELD = converged("db1", "mysql", CNF, "[mysqld]\nmax_connections = 100\nx = 1\n", "[mysqld]\nmax_connections = 90\nx = 2\n",
+HELD = converged("db1", "mysql", CNF, "[client]\n[mysqld]\nmax_connections = 100\nx = 1\n",
+                 "[client]\n[mysqld]\nmax_connections = 90\nx = 2\n",
                  "hold mysql.service")  # fmt: skip
 ONLINE = ours(
     "db1", "mysql_replication", "mysql", changed=True, performed=["set max_connections = 90 (was 100)"],
@@ -181,9 +182,14 @@ REFUSED = row("db1", "ansible.builtin.set_fact", outcome="failed", task="Work ou
 def test_a_refusal_is_told_in_the_words_of_the_run() -> None:
     plan = plan_from([REFUSED], "site")
     assert [(row.host, row.message) for row in plan.refusals] == [("db1", "group mysql has no primary")]
-    assert headline(plan) == "site would be refused: 1 reason."
+    assert headline(plan) == "site would stop: 1 reason."
     assert "group mysql has no primary" in as_text(plan)
     assert "> group mysql has no primary" in as_markdown(plan)
+
+
+def test_a_host_that_cannot_be_reached_is_no_refusal_but_stops_the_run_too() -> None:
+    plan = plan_from([row("db1", "x", outcome="unreachable", task="Main | Look", msg="timed out")], "site")
+    assert "db1 can't be reached, in: Main | Look\n  timed out" in as_text(plan)
 
 
 def test_nothing_to_do_is_said() -> None:

@@ -46,7 +46,7 @@ def base(name: str, tier: str) -> dict[str, Any]:
         "components": {part: {"owed": [], "held": []} for part in COMPONENTS[tier]},
         "services": {"ssh.service": {"state": "active", "result": "success", "restarts": "0"}},
         "failed_units": [],
-        "out_of_traffic": None,
+        "out_of_traffic": {},
         "release": None,
         "addresses": [ADDRESSES[name], "127.0.0.1"],
         "disks": [{"path": "/", "free_percent": 50, "free_mb": 50000, "free_inodes_percent": 80}],
@@ -139,7 +139,7 @@ ILLNESSES: dict[str, tuple[Callable[[Answers], None], list[str]]] = {
         change(
             "app1", "report", "app",
             to={"url": "http://127.0.0.1:80/api/health", "status": 503, "body": '{"checks": {"cache": "fail"}}'},
-        ),  # fmt: skip
+        ),
         ["app1: application: http://127.0.0.1:80/api/health answers 503: cache: fail"],
     ),
     "a host that was never brought up": (
@@ -230,10 +230,10 @@ ILLNESSES: dict[str, tuple[Callable[[Answers], None], list[str]]] = {
         change(
             "db2", "report", "disks",
             to=[{"path": "/", "free_percent": 1, "free_mb": 40, "free_inodes_percent": 80}],
-        ),  # fmt: skip
+        ),
         ["db2: disk of /: 40 MB (1 %) free"],
     ),
-}  # fmt: skip
+}
 
 
 def test_a_whole_fleet_is_healthy_and_says_what_it_is() -> None:
@@ -265,23 +265,23 @@ MEANT: dict[str, tuple[dict[str, str], Callable[[Answers], None], str]] = {
     "a host that is draining": ({"app2": "draining"}, lambda answers: None, "app2: state: fleet_state: draining"),
     "a host kept out of traffic": (
         {},
-        change("app2", "report", "out_of_traffic", to={"since": "12:00", "by": "drain.yml", "reason": "new disk"}),
-        "app2: traffic: kept out (since 12:00, by drain.yml, reason new disk); undrain.yml brings it back",
+        change("app2", "report", "out_of_traffic", to={"app_servers": {"since": "12:00", "by": "drain", "reason": "new disk"}}),
+        "app2: traffic: app_servers kept out (since 12:00, by drain, reason new disk); undrain.yml brings it back",
     ),
     "an earlier release on a host kept out of traffic": (
         {},
         lambda answers: answers["app2"]["report"].update(
-            out_of_traffic={}, release={"current": "000000000000", "named": "000000000000", "releases": ["000000000000"]}
+            out_of_traffic={"app_servers": {}}, release={"current": "000000000000", "named": "000000000000", "releases": ["000000000000"]}
         ),
-        "app2: traffic: kept out (no reason given)",
+        "app2: traffic: app_servers kept out (no reason given)",
     ),
     "workers that are stopped on a host kept out of traffic": (
         {},
         lambda answers: (
-            answers["worker1"]["report"].update(out_of_traffic={}, workers={}),
+            answers["worker1"]["report"].update(out_of_traffic={"queue_workers": {}}, workers={}),
             answers["worker1"]["report"]["services"].update({"supervisor.service": STOPPED}),
         )[0],
-        "worker1: supervisor.service: is inactive, as the host is kept out of traffic",
+        "worker1: supervisor.service: is inactive, as it is kept out of traffic",
     ),
     "a certificate with three weeks left": (
         {},

@@ -9,7 +9,6 @@ import json
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -59,20 +58,18 @@ def test_what_converge_remembers_is_read_and_strange_files_are_passed_over(tmp_p
     assert ask.components(tmp_path) == {"nginx_lb": row, "earlier": {"paths": [], "owed": [], "held": {}, "services": []}}
 
 
-NOTES: dict[str, tuple[str | None, Any]] = {
-    "no file: it takes work": (None, None),
-    "a note says why": ('{"by": "drain.yml"}', {"by": "drain.yml"}),
-    "a broken note counts": ("", {"reason": "unreadable"}),
-    "a list counts": ("[1]", {"reason": "[1]"}),
-}
-
-
-@pytest.mark.parametrize(("text", "said"), NOTES.values(), ids=NOTES)
-def test_out_of_traffic(tmp_path: Path, text: str | None, said: Any) -> None:
-    file = tmp_path / "out-of-traffic"
-    if text is not None:
-        file.write_text(text, encoding="utf-8")
-    assert ask.out_of_traffic(file) == said
+def test_marks_that_keep_tiers_out_of_traffic_are_told_and_a_broken_one_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "out-of-traffic"
+    assert ask.out_of_traffic(folder) == {}
+    folder.mkdir()
+    (folder / "app_servers").write_text('{"by": "drain"}', encoding="utf-8")
+    (folder / "mysql").write_text("", encoding="utf-8")
+    (folder / "scheduler").write_text("[1]", encoding="utf-8")
+    assert ask.out_of_traffic(folder) == {
+        "app_servers": {"by": "drain"},
+        "mysql": {"reason": "unreadable"},
+        "scheduler": {"reason": "[1]"},
+    }
 
 
 def test_a_release_is_current_only_when_it_is_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.settings_text import FORMATS, changed_lines, differences
+from plugins.module_utils.settings_text import FORMATS, HIDDEN, Difference, changed_lines, differences, hidden
 
 Rows = list[tuple[str, str | None, str | None]]
 
@@ -55,6 +55,30 @@ CASES: dict[str, tuple[str, str, str, Rows]] = {
         "http {\n  log_format main '$remote_addr; {x}';\n  server { listen 80; }\n}\n",
         "http {\n  log_format main '$remote_addr; {y}';\n  server { listen 443; }\n}\n",
         [("http: log_format", "main '$remote_addr; {x}'", "main '$remote_addr; {y}'"), ("http / server: listen", "80", "443")],
+    ),
+    "nginx, a map whose key is quoted, and a directive without a value": (
+        "/etc/nginx/nginx.conf",
+        "map $a $b {\n  default 1;\n}\n",
+        'map $a $b {\n  default 1;\n  "~^(?:[,:] +[-0])*$" 0;\n  volatile;\n}\n',
+        [('map $a $b: "~^(?:[,:] +[-0])*$"', None, "0"), ("map $a $b: volatile", None, "on")],
+    ),
+    "nginx, where requests pass to is no secret": (
+        "/etc/nginx/conf.d/app.conf",
+        "proxy_pass http://app;\n",
+        "proxy_pass http://app_any;\n",
+        [("proxy_pass", "http://app", "http://app_any")],
+    ),
+    "php.ini without a section keeps its prefix": (
+        "/etc/php/8.4/fpm/conf.d/90-graphic_school.ini",
+        "opcache.enable = 1\n",
+        "opcache.enable = 0\n",
+        [("opcache.enable", "1", "0")],
+    ),
+    "systemd, a section that is new": (
+        "/etc/systemd/system/x.service.d/y.conf",
+        "[Service]\nRestart=always\n",
+        "[Unit]\nAfter=a.service\n[Service]\nRestart=always\n",
+        [("Unit.After", None, "a.service")],
     ),
     "haproxy, in its section": (
         "/etc/haproxy/haproxy.cfg",
@@ -112,3 +136,12 @@ def test_every_format_is_tried() -> None:
 
 def test_lines_that_go_and_come_are_counted() -> None:
     assert changed_lines("a\nb\nb\n", "a\nb\nc\nd\n") == (1, 2)
+
+
+SECRETS = ["password", "requirepass", "masterauth", "auth_pass", "vrrp.auth_pass", "admin_token", "secret_key", "app.key", "Service.pass"]
+HARMLESS = ["proxy_pass", "fastcgi_pass", "keepalive", "key_buffer_size", "server: proxy_pass", "bypass", "tokens"]
+
+
+@pytest.mark.parametrize(("name", "is_hidden"), [*((n, True) for n in SECRETS), *((n, False) for n in HARMLESS)])
+def test_which_names_sound_like_a_secret(name: str, is_hidden: bool) -> None:
+    assert (hidden(Difference(name, "a", "b")).now == HIDDEN) is is_hidden

@@ -115,6 +115,8 @@ def test_a_host_may_leave_while_another_serves(members: list[Member], leaving: s
         pytest.param([A, Member("app2", out=True)], {"app1"}, "app2 is out of traffic", id="the other one is out"),
         pytest.param([A, Member("app2", state="standby")], {"app1"}, "app2 is standby in the inventory", id="the other one waits"),
         pytest.param([A, Member("app2", ill="does not answer")], {"app1"}, "app2 does not answer", id="the other one is ill"),
+        pytest.param([Member("app1", ill="does not answer"), Member("app2", out=True)], {"app1"}, "app1 is all that serves",
+                     id="the last one, too busy to answer the check"),
     ],
 )
 def test_the_last_one_that_serves_is_refused_by_name(members: list[Member], leaving: set[str], message: str) -> None:

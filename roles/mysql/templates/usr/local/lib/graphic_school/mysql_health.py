@@ -1,7 +1,10 @@
 # Written by Ansible (role graphic_school.scaling.mysql).
 """Tells load balancers what this MySQL server is good for.
 
-GET /primary            200 when it takes writes
+GET /primary            200 when it takes writes; 404 while it is about to hand its writes over, so that HAProxy (http-check
+                        disable-on-404) sends it nothing new and lets what runs there end
+GET /watch?state=S      the same, but only once it is no longer S (or after 20 s): who waits here learns of a change at once
+GET /handover           whom of those that asked in the last second the 404 has reached: the handover begins when it is all
 GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, or out of traffic, so
                         that HAProxy (http-check disable-on-404) lets running queries end there; 503 when it is dead
 GET /alive              200 when it answers
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
@@ -25,11 +29,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 POLL_SECONDS = 0.2
+HANDOVER_TICK_SECONDS = 0.02
 TICK_SECONDS = 0.1
 STALE_TICKS = 10
 DEFAULT_MAX_LAG = 5.0
 # The mark that the module traffic leaves on a host that is to get no new reads. A primary stays primary: it is moved by a switchover.
 OUT_OF_TRAFFIC = Path("/etc/graphic_school/out-of-traffic/mysql")
+WATCH_SECONDS = 20.0
+# Whoever moves the primary touches this file again and again; when he dies, the primary serves on after this time.
+HANDOVER_SECONDS = 5.0
 
 # Ages are computed by the server: how long ago the primary committed the transaction that is being applied, and the one queued last.
 # A timestamp of zero means that there is none.
@@ -111,7 +119,9 @@ def lag_seconds(all_applied: bool, applying_age: int | None, queued_age: int | N
     return max(applying_age or 0, queued_age or 0, 0) / 1e6
 
 
-def answer(path: str, query: dict[str, list[str]], look: Look | None, out: bool = False) -> tuple[int, dict[str, Any]]:
+def answer(
+    path: str, query: dict[str, list[str]], look: Look | None, *, out: bool = False, handing_over: bool = False
+) -> tuple[int, dict[str, Any]]:
     """Return the status and the body for a request; ``look`` is None while the server does not answer, ``out`` tells of the mark."""
     if path not in ("/primary", "/replica", "/alive"):
         return 503, {"state": "unknown path", "paths": ["/primary", "/replica?max_lag=N", "/alive"]}
@@ -121,6 +131,8 @@ def answer(path: str, query: dict[str, list[str]], look: Look | None, out: bool 
     if path == "/alive":
         return 200, {"state": "alive", **body}
     if path == "/primary":
+        if handing_over and look.writable:
+            return 404, {"state": "handing over", **body}
         if look.writable and look.confirmed:
             return 200, {"state": "primary", **body}
         return 503, {"state": "unconfirmed" if look.writable else "not primary", **body}
@@ -140,15 +152,39 @@ def answer(path: str, query: dict[str, list[str]], look: Look | None, out: bool 
 class Watcher(threading.Thread):
     """Asks the server every POLL_SECONDS and keeps the last answer, with its age in ticks."""
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, handover: str) -> None:
         super().__init__(daemon=True)
         self.socket = socket
+        self.handover = handover
+        self.handing_over = False
+        self.changed = threading.Condition()
+        # Who asked for the primary: address → (when, what it was told).
+        self.askers: dict[str, tuple[float, str]] = {}
         self.last: Look | None = None
         self.heard: float | None = None
         self.age = 0
 
     def look(self) -> Look | None:
         return self.last if self.age <= STALE_TICKS else None
+
+    def primary(self) -> tuple[int, dict[str, Any]]:
+        return answer("/primary", {}, self.look(), handing_over=self.handing_over)
+
+    def wait_for_other_than(self, state: str, seconds: float) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.primary()[1]["state"] != state, seconds)
+
+    def told(self, asker: str, state: str) -> None:
+        self.askers[asker] = (time.monotonic(), state)
+
+    def not_told(self) -> list[str]:
+        """Who asked within the last second, and does not know yet that this primary hands over."""
+        now = time.monotonic()
+        return sorted(
+            asker
+            for asker, (when, state) in list(self.askers.items())
+            if now - when < 1.0 and state != "handing over"
+        )
 
     def tick(self) -> None:
         self.age += 1
@@ -157,6 +193,19 @@ class Watcher(threading.Thread):
         while True:
             time.sleep(TICK_SECONDS)
             self.tick()
+
+    def watch_handover(self) -> bool:
+        """Note whether the primary is being moved, and return it."""
+        try:
+            age = time.time() - os.stat(self.handover).st_mtime
+        except OSError:
+            age = HANDOVER_SECONDS
+        handing_over = age < HANDOVER_SECONDS
+        if handing_over != self.handing_over:
+            with self.changed:
+                self.handing_over = handing_over
+                self.changed.notify_all()
+        return handing_over
 
     def run(self) -> None:
         import pymysql  # noqa: PLC0415 - the tests of the functions above need no MySQL library
@@ -187,7 +236,12 @@ class Watcher(threading.Thread):
                 if connection is not None:
                     connection._force_close()
                     connection = None
-            time.sleep(max(0.05, POLL_SECONDS - (time.monotonic() - started)))
+            with self.changed:
+                self.changed.notify_all()
+            # While the primary moves it looks as often as it can.
+            while not self.watch_handover() and time.monotonic() - started < POLL_SECONDS:
+                time.sleep(HANDOVER_TICK_SECONDS)
+            time.sleep(HANDOVER_TICK_SECONDS)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -197,7 +251,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        status, body = answer(url.path, parse_qs(url.query), self.watcher.look(), OUT_OF_TRAFFIC.exists())
+        query = parse_qs(url.query)
+        watcher = self.watcher
+        path = url.path
+        if path == "/watch":
+            # Who waits here has the news as soon as there are any.
+            watcher.wait_for_other_than(query.get("state", [""])[0], WATCH_SECONDS)
+            path = "/primary"
+        if path == "/handover":
+            status, body = 200, {"handing_over": watcher.handing_over, "not_told": watcher.not_told()}
+        else:
+            status, body = answer(path, query, watcher.look(), out=OUT_OF_TRAFFIC.exists(), handing_over=watcher.handing_over)
+        if path == "/primary":
+            watcher.told(self.client_address[0], body["state"])
         payload = json.dumps(body).encode() + b"\n"
         self.send_response_only(status)
         self.send_header("Content-Type", "application/json")
@@ -228,8 +294,9 @@ def main() -> None:
     parser.add_argument("--address", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=9200)
     parser.add_argument("--socket", default="/run/mysqld/mysqld.sock")
+    parser.add_argument("--handover", default="/run/mysqld/handover")
     options = parser.parse_args()
-    Handler.watcher = Watcher(options.socket)
+    Handler.watcher = Watcher(options.socket, options.handover)
     Handler.watcher.start()
     threading.Thread(target=Handler.watcher.tick_for_ever, daemon=True).start()
     Server((options.address, options.port), Handler).serve_forever()
