@@ -47,7 +47,7 @@ steps: "{{ fleet | graphic_school.scaling.resize_plan(['app1', 'app2'], provider
 RETURN = """
 _value:
   description:
-    - C(steps), rows of C(host), C(phase) (C(servers_grow), C(clients_shrink), C(servers_shrink) or C(clients_grow)), C(direction),
+    - C(steps), rows of C(host), C(phase) (C(servers_), C(primaries_) or C(clients_) with C(grow) or C(shrink)), C(direction),
       C(drain), C(provider_first) and C(why).
   type: dict
 """

@@ -21,7 +21,8 @@ from .connection_budget import connection_budget
 GROWS, SHRINKS = "grows", "shrinks"
 # Redis keeps a host's share of each pool: its size is given with the pool, not here.
 RESIZABLE = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage")
-PHASES = ("servers_grow", "clients_shrink", "servers_shrink", "clients_grow")
+# A primary whose machine must stop has a phase of its own: another server takes over before it.
+PHASES = ("servers_grow", "primaries_grow", "clients_shrink", "servers_shrink", "primaries_shrink", "clients_grow")
 # Facts and providers tell a little less than was ordered: firmware and kernel keep some of it.
 NEAR = 0.12
 
@@ -100,7 +101,6 @@ def plan(machines: Iterable[Machine], primaries: Iterable[str] = ()) -> tuple[St
 def _step(machine: Machine, primary: bool) -> Step:
     grows = machine.direction == GROWS
     server = "mysql" in machine.tiers
-    phase = f"{'servers' if server else 'clients'}_{'grow' if grows else 'shrink'}"
     # MySQL takes its settings while it runs, so where the machine does too nobody has to leave.
     drain = machine.state == "active" and not (machine.online and {*machine.tiers} <= {"mysql"})
     why = f"{machine.name} {machine.direction} from {machine.actual.text()} to {machine.wanted.text()}: "
@@ -108,6 +108,8 @@ def _step(machine: Machine, primary: bool) -> Step:
     why += ", out of traffic meanwhile" if drain else ", while it serves"
     if primary and drain:
         why += "; it is the primary now, so another takes over first"
+    kind = "clients" if not server else "primaries" if primary and drain else "servers"
+    phase = f"{kind}_{'grow' if grows else 'shrink'}"
     return Step(machine.name, phase, machine.direction, drain, grows, why)
 
 
@@ -131,7 +133,7 @@ def refuse_crossing(
         if not fits:
             cure = (
                 "resize its clients first (-e fleet_tier=app_servers, then queue_workers)"
-                if step.phase.startswith("servers")
+                if not step.phase.startswith("clients")
                 else "resize the databases first (-e fleet_tier=mysql)"
             )
             raise ResizeError(f"when {step.host} {step.direction} to {known[step.host].wanted.text()}, {why}; {cure}, or all tiers at once")

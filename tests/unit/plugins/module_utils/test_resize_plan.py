@@ -36,7 +36,7 @@ def machine(name: str, tier: str, wanted: Size, actual: Size, **more: Any) -> Ma
         pytest.param(machine("app1", "app_servers", SMALL, LARGE), "shrinks", False, True, id="less: settings, then the machine"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL, online=True), "grows", True, False, id="a database that grows while it serves"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL), "grows", True, True, id="a database whose provider stops it"),
-        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="nobody asks who stands by"),
+        pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="who stands by stays"),
         pytest.param(machine("app1", "app_servers", Size(2048, 2), Size(1024, 4)), "grows", True, True, id="memory decides over cores"),
         pytest.param(machine("app1", "app_servers", Size(1024, 4), SMALL), "grows", True, True, id="cores alone"),
     ],
@@ -73,13 +73,18 @@ def test_servers_grow_clients_shrink_servers_shrink_clients_grow_and_primaries_c
     )
     assert [(step.phase, step.host) for step in found] == [
         ("servers_grow", "db2"),
-        ("servers_grow", "db1"),
+        ("primaries_grow", "db1"),
         ("clients_shrink", "app2"),
         ("clients_shrink", "worker1"),
         ("servers_shrink", "db3"),
         ("clients_grow", "app1"),
     ]
     assert "another takes over first" in found[1].why
+
+
+def test_a_primary_that_need_not_stop_is_only_the_last_of_its_phase() -> None:
+    servers = [machine(name, "mysql", LARGE, SMALL, online=True) for name in ("db1", "db2")]
+    assert [(step.phase, step.host) for step in plan(servers, ["db1"])] == [("servers_grow", "db2"), ("servers_grow", "db1")]
 
 
 def fleet(apps: Size, databases: Size) -> dict[str, Any]:
