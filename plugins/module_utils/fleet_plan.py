@@ -393,9 +393,18 @@ def _with_why(change: Change, sizes: Mapping[str, Mapping[str, Any]]) -> Change:
     digits = re.match(r"\d+", change.then)
     if digits and int(digits[0]) == figure["value"]:
         return replace(change, why=str(figure["why"]))
-    if name in ("maxmemory", "numprocs"):
+    if digits and _is_share(name, int(digits[0]), int(figure["value"])):
         return replace(change, why=f"a share of {figure['value']} {figure['unit']}: {figure['why']}")
     return replace(change, why=f"set in the inventory; computed: {figure['value']} = {figure['why']}")
+
+
+def _is_share(name: str, value: int, whole: int) -> bool:
+    """Whether a value (Redis' maxmemory in bytes or MB) is an equal part of the whole, rounded down."""
+    if name not in ("maxmemory", "numprocs") or not value:
+        return False
+    part = value / 2**20 if name == "maxmemory" and value >= 2**20 else value
+    parts = max(1, round(whole / part)) if part else 1
+    return int(part) == whole // parts
 
 
 def scrubbed(plan: Plan, secrets: Iterable[str]) -> Plan:

@@ -68,6 +68,20 @@ def test_a_number_that_an_inventory_sets_says_so() -> None:
     assert change.why.startswith("set in the inventory; computed: 33 = ")
 
 
+SHARES = {
+    "two pools of two instances share the host's memory": ("maxmemory", "redis_cluster", 57 * 2**20, "a share of 230 MB: "),
+    "memory that an inventory sets": ("maxmemory", "redis_cluster", 50 * 2**20, "set in the inventory; computed: 230 = "),
+}
+
+
+@pytest.mark.parametrize(("setting", "role", "value", "why"), SHARES.values(), ids=SHARES)
+def test_a_part_of_a_size_is_told_from_a_number_that_an_inventory_sets(setting: str, role: str, value: int, why: str) -> None:
+    servers = {"redis1": {"name": "redis1", "memory_mb": 512, "vcpus": 1, "storage": "ssd", "tiers": ["redis_cluster"]}}
+    given = converged("redis1", role, "/etc/redis/durable-6379.conf", f"{setting} 1\n", f"{setting} {value}\n")
+    [change] = plan_from([given], "site", servers).changes
+    assert change.why.startswith(why), change.why
+
+
 HELD = converged("db1", "mysql", CNF, "[client]\n[mysqld]\nmax_connections = 100\nx = 1\n",
                  "[client]\n[mysqld]\nmax_connections = 90\nx = 2\n",
                  "hold mysql.service")  # fmt: skip
