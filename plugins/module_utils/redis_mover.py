@@ -30,7 +30,18 @@ from .redis_cluster import (
     ranges_text,
 )
 from .redis_driver import Connection, PoolDriver, Tools, View
-from .redis_scale import ClaimSlots, CloseSlots, Leave, MoveSlots, after, batches, heal, next_steps, unjoined, whole_plan
+from .redis_scale import (
+    ClaimSlots,
+    CloseSlots,
+    Leave,
+    MoveSlots,
+    after,
+    batches,
+    heal,
+    next_steps,
+    unjoined,
+    whole_plan,
+)
 
 # How long, in milliseconds, a target may be silent in the middle of a MIGRATE; below the node timeout.
 MIGRATE_PATIENCE_MS = 900

@@ -31,6 +31,7 @@ ORDER = [
     "jobs_finish",
     "sessions_follow_the_client",
     "traffic_survives_a_dead_server",
+    "open_slots_are_healed",
     "new_replicas_are_cloned",
     "site_is_idempotent",
 ]
