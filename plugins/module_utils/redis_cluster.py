@@ -171,7 +171,7 @@ class Forget(Step):
 
 
 @dataclass(frozen=True)
-class HandOver:
+class HandOver(Step):
     """A planned failover (CLUSTER FAILOVER): the replica becomes primary, no request is lost."""
 
     replica: Instance

@@ -33,6 +33,7 @@ ORDER = [
     "traffic_survives_a_dead_server",
     "deploys_lose_nothing",
     "status_agrees_with_reality",
+    "open_slots_are_healed",
     "new_replicas_are_cloned",
     "servers_come_and_go",
     "plan_equals_the_run",

@@ -60,11 +60,17 @@ def test_endpoints_leave_out_servers_that_are_down() -> None:
     servers = [
         {"address": "192.0.2.1", "state": "active"},
         {"address": "192.0.2.2", "state": "down"},
-        {"address": "2001:db8::1", "state": "draining"},
+        {"address": "2001:db8::1", "state": "active"},
     ]
     rows = endpoints(servers, [1, 2])
     assert [(row["host"], row["port"]) for row in rows] == [("192.0.2.1", 1), ("192.0.2.1", 2), ("2001:db8::1", 1), ("2001:db8::1", 2)]
     assert endpoint_urls(rows[1:3], "redis") == ["redis://192.0.2.1:2", "redis://[2001:db8::1]:1"]
+
+
+def test_endpoints_leave_out_servers_that_leave_or_wait_while_others_are_there() -> None:
+    servers = [{"address": "192.0.2.1", "state": "draining"}, {"address": "192.0.2.2", "state": "standby"}]
+    assert [row["host"] for row in endpoints(servers, [1])] == ["192.0.2.1", "192.0.2.2"]
+    assert [row["host"] for row in endpoints([*servers, {"address": "192.0.2.3"}], [1])] == ["192.0.2.3"]
 
 
 def settings(**more: Any) -> dict[str, Any]:
