@@ -4,12 +4,18 @@ VENV := .lab/venv/bin
 # ACCELERATE=0 runs the playbooks without mitogen; KEEP_IMAGES=1 lets demo-down keep the images.
 ACCELERATE ?= 1
 KEEP_IMAGES ?= 0
+# What `make e2e` does under load: a name of tests/e2e/ledger/rows.py, or any command.
+VERB ?= none
+COMMAND ?=
+ARGS ?=
+OPTIONS ?=
+export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status check sanity proof test bench
+.PHONY: help demo demo-down demo-prune demo-status check sanity proof e2e e2e-self-test test bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Turn this Debian machine into a running fleet, and check it from outside
 	@python="$(PYTHON)" && "$$python" -m lab demo $(if $(filter 0,$(ACCELERATE)),--plain)
@@ -35,6 +41,12 @@ sanity: .lab/dev-venv ## ansible-test sanity on the collection as it is built
 
 proof: .lab/dev-venv ## Every promise, from outside, on the running fleet (after make demo)
 	@$(VENV)/python -m lab proof
+
+e2e: .lab/dev-venv ## VERB=deploy, or COMMAND="...": do it under load, and say what was lost (docs/verbs/README.md)
+	@$(VENV)/python -m tests.e2e.ledger $(if $(COMMAND),--command "$$COMMAND",--verb $(VERB)) --arguments="$$ARGS" $(OPTIONS)
+
+e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledger turns red
+	@$(VENV)/pytest tests/e2e/ledger/test_turns_red.py -v
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check

@@ -28,6 +28,17 @@ FLEET_KEYS = {
     "fleet_vip": "address that clients use and keepalived moves; set it for the load balancers",
     "fleet_interface": "network interface that carries the VIP; default `eth0`",
     "fleet_groups": "names of your groups, where they differ: `{app_servers: web, queue_workers: null}`; null means none",
+    "fleet_provider": "who makes hosts: `standby` (default: nobody, hosts wait in the inventory), `podman` (the lab) or `aws`",
+    "fleet_provider_options": "what that provider needs to know; see the role provider",
+    "fleet_provider_tasks": "folder with task files of a provider of your own, see [adding a provider](adding-a-provider.md)",
+    "fleet_address_pool": "addresses for new hosts of a group: a range, a network, or a list of these; empty: the provider gives them",
+    "fleet_minimum": "fewest active hosts that `scale.yml` leaves in a group; default 1, 2 for MySQL",
+    "fleet_maximum": "most active hosts that `scale.yml` brings a group to; default 10",
+    "fleet_scaled": "written by `scale.yml`: it made this host, and may destroy it",
+    "fleet_scaling": "written by `scale.yml`: the host is `joining` or `leaving`",
+    "fleet_tier": "on the command line of a verb: the tier that it is about",
+    "fleet_count": "on the command line of `scale.yml`: how many active hosts the tier shall have",
+    "fleet_host": "on the command line of a verb: a host, or several with commas between",
     "fleet_secrets_dir": "folder on the control node that keeps the internal CA and the certificates",
 }
 

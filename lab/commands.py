@@ -17,6 +17,7 @@ from . import (
     checks,
     credentials,
     fleet,
+    hosts,
     images,
     inventory,
     kernel,
@@ -74,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(name, test).set_defaults(run=lambda _options, test=test: test())
     command("venv", venv).add_argument("kind", choices=sorted(bootstrap.REQUIREMENTS))
+    host_parser = command("host", host)
+    host_parser.add_argument("action", choices=sorted(hosts.ACTIONS))
+    host_parser.add_argument("rows", help="JSON: rows of name, and for create address, tiers, memory_mb and vcpus")
     return parser
 
 
@@ -103,18 +107,18 @@ def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
         mirror = images.host_mirror()
         credentials.write_generated({"lab_debian_mirror": mirror.archive})
         listing = inventory.read(venv_path, extra)
-        hosts = inventory.hosts(listing)
-        wanted = images.recipes(inventory.packages(listing, hosts, venv_path), mirror)
+        wanted_hosts = inventory.hosts(listing)
+        wanted = images.recipes(inventory.packages(listing, wanted_hosts, venv_path), mirror)
         tags = {tier: recipe.name for tier, recipe in wanted.items()}
-        todo = fleet.plan(hosts, podman.containers(), tags, checkout=str(settings.ROOT), cpus_here=os.cpu_count() or 1)
+        todo = fleet.plan(wanted_hosts, podman.containers(), tags, checkout=str(settings.CHECKOUT), cpus_here=os.cpu_count() or 1)
         if todo.refusals:
             raise LabError("\n".join(todo.refusals))
         images.build_missing({tier: wanted[tier] for tier in {host.tier for host in todo.create}})
-    with progress.stage("fleet", f"{len(hosts)} hosts"):
+    with progress.stage("fleet", f"{len(wanted_hosts)} hosts"):
         kernel.raise_limits()
         if not podman.start_lxcfs():
             detail("lxcfs does not run: hosts will see this machine's memory and CPUs instead of their own")
-        fleet.apply(todo, hosts, tags)
+        fleet.apply(todo, wanted_hosts, tags)
         images.forget_old(set(tags.values()))
         if todo.outdated:
             detail(
@@ -122,7 +126,7 @@ def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
             )
         if todo.orphans:
             detail(f"no longer in the inventory (`make demo-prune` removes them): {', '.join(todo.orphans)}")
-    return Made(venv_path, listing, hosts, todo.changes)
+    return Made(venv_path, listing, wanted_hosts, todo.changes)
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -198,6 +202,14 @@ def status(options: argparse.Namespace) -> None:
         say(f"{container.name:<10} {container.address:<15} {size:<16} {container.state}")
     if not found:
         say("No host of the lab is here: make demo makes twelve.")
+
+
+def host(options: argparse.Namespace) -> None:
+    """What playbooks ask of the lab as a provider of machines: prints the hosts as JSON."""
+    become_root()
+    found = hosts.act(options.action, hosts.rows_from(options.rows))
+    give_back()
+    say(json.dumps(found))
 
 
 def down(options: argparse.Namespace) -> None:

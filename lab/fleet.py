@@ -117,7 +117,12 @@ def apply(todo: Plan, hosts: Iterable[Host], images: Mapping[str, str]) -> None:
         list(pool.map(lambda name: podman("start", name), todo.start))
         list(pool.map(lambda name: podman("unpause", name), todo.unpause))
         resized = {host.name for host in todo.resize}
-        list(pool.map(_resize, [host for host in everybody if host.name in resized]))
+        list(
+            pool.map(
+                lambda host: resize(host.name, host.memory_mb, host.vcpus),
+                [host for host in everybody if host.name in resized],
+            )
+        )
     with ThreadPoolExecutor(max_workers=16) as pool:
         answers = dict(zip(everybody, pool.map(_wait_for_ssh, everybody), strict=True))
     silent = [host.name for host, answer in answers.items() if not answer]
@@ -138,13 +143,13 @@ def _create(host: Host, image: str) -> None:
     detail(f"{host.name:<8} {host.address:<14} {host.memory_mb:>5} MB  {host.vcpus} CPU  created")
 
 
-def _resize(host: Host) -> None:
-    cpus = min(host.vcpus, os.cpu_count() or 1)
+def resize(name: str, memory_mb: int, vcpus: int) -> None:
+    """Give a host other limits while it runs."""
+    cpus = min(vcpus, os.cpu_count() or 1)
     podman(
-        "update", "--memory", f"{host.memory_mb}m", "--memory-swap", f"{2 * host.memory_mb}m", "--cpus", str(cpus),
-        host.name,
+        "update", "--memory", f"{memory_mb}m", "--memory-swap", f"{2 * memory_mb}m", "--cpus", str(cpus), name,
     )  # fmt: skip
-    detail(f"{host.name:<8} now {host.memory_mb} MB, {cpus} CPU")
+    detail(f"{name:<8} now {memory_mb} MB, {cpus} CPU")
 
 
 def _wait_for_ssh(host: Host) -> bool:
@@ -159,7 +164,7 @@ def _wait_for_ssh(host: Host) -> bool:
 
 
 def make_keys(hosts: Iterable[Host]) -> None:
-    """The lab's key, each host's own key (laid out as it lands on the host), and the known_hosts file."""
+    """The lab's key, each host's own key (laid out as it lands on the host), and the known_hosts file, which forgets no other."""
     settings.SSH_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not settings.SSH_KEY.exists():
         _keygen(settings.SSH_KEY, "graphic-school-lab")
@@ -178,9 +183,25 @@ def make_keys(hosts: Iterable[Host]) -> None:
         authorized.write_text(public, "ascii")
         authorized.chmod(0o600)
         known.append(f"{host.address},{host.name} {' '.join(key.with_suffix('.pub').read_text('ascii').split()[:2])}\n")
-    text = "".join(known)
-    if not settings.KNOWN_HOSTS.exists() or settings.KNOWN_HOSTS.read_text("ascii") != text:
+    _write_known_hosts(known)
+
+
+def _write_known_hosts(known: Iterable[str], forget: Iterable[str] = ()) -> None:
+    """Lay these lines over the known_hosts file, without hosts of these names."""
+    old = settings.KNOWN_HOSTS.read_text("ascii") if settings.KNOWN_HOSTS.exists() else ""
+    lines = {_known_name(line): line for line in old.splitlines(keepends=True)}
+    new = {_known_name(line): line for line in known}
+    addresses = {line.split(",")[0] for line in new.values()}
+    kept = {
+        name: line for name, line in lines.items() if name not in {*forget} and line.split(",")[0] not in addresses
+    }
+    text = "".join((kept | new).values())
+    if text != old:
         settings.KNOWN_HOSTS.write_text(text, "ascii")
+
+
+def _known_name(line: str) -> str:
+    return line.split(maxsplit=1)[0].rpartition(",")[2]
 
 
 def _keygen(path: Path, comment: str) -> None:
@@ -193,3 +214,4 @@ def remove(names: Iterable[str]) -> None:
     remove_containers(names)
     for name in names:
         shutil.rmtree(settings.HOST_KEYS / name, ignore_errors=True)
+    _write_known_hosts((), forget=names)

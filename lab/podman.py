@@ -224,7 +224,7 @@ def create_words(
         "--memory", f"{memory_mb}m", "--cpus", str(cpus),
         "--systemd=always", "--privileged", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "20",
         "--label", f"{settings.LABEL}={settings.NAME}",
-        "--label", f"{settings.CHECKOUT_LABEL}={settings.ROOT}",
+        "--label", f"{settings.CHECKOUT_LABEL}={settings.CHECKOUT}",
         "--label", f"{settings.TIER_LABEL}={tier}",
         "--label", f"{settings.ADDRESS_LABEL}={address}",
         *ulimits(),

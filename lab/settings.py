@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / ".lab"
+# The checkout whose lab this is. A second working tree of the repository that links to the first one's .lab uses its hosts.
+CHECKOUT = LAB.resolve().parent
 INVENTORY = ROOT / "inventories" / "lab"
 SECRETS_FILE = INVENTORY / "group_vars" / "all" / "secrets.yml"
 GENERATED_FILE = INVENTORY / "group_vars" / "all" / "generated.yml"

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 MODULE = "graphic_school.scaling.release"
@@ -22,6 +24,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         archive = arguments.pop("archive", None)
         answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         if answer.get("needs_archive"):
+            if not archive or not os.path.isfile(archive):
+                host = (task_vars or {}).get("inventory_hostname", "this host")
+                raise AnsibleActionFail(
+                    f"release {arguments.get('release')} is neither on {host} nor packed on the control node; deploy its source"
+                )
             folder = self._make_tmp_path()
             try:
                 remote = self._transfer_file(archive, self._connection._shell.join_path(folder, "release.tar.gz"))

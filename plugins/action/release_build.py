@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.release import ReleaseError, parse_source, parse_steps
+from ..module_utils.release_ledger import Seen, choose, parse
 from ..plugin_utils.release_build import Builder, Wish
 
 
@@ -28,12 +30,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "exclude": {"type": "list", "elements": "str", "default": []},
                 "cache": {"type": "path", "required": True},
                 "keep": {"type": "int", "default": 10},
+                "release": {"type": "str", "default": ""},
+                "root": {"type": "path", "default": ""},
+                "known_bad": {"type": "str", "choices": ["stay", "refuse", "take"], "default": "stay"},
             }
         )[1]
         builder = Builder(Path(arguments["cache"]).expanduser().absolute(), arguments["keep"])
         try:
+            if arguments["release"]:
+                return {**result, "changed": False, **self._named(builder, arguments["release"])}
             wish = Wish(parse_source(arguments["source"]), parse_steps(arguments["steps"]), tuple(arguments["exclude"]))
             found = builder.find(wish)
+            choice = choose(found.release, self._seen(arguments["root"], task_vars), arguments["known_bad"])
+            if choice.release != found.release:
+                self._display.warning(f"{choice.why}; staying with release {choice.release}")
+                return {**result, "changed": False, "instead_of": found.release, "why": choice.why, **self._named(builder, choice.release)}
             archive = builder.archive(found.release)
             built = not archive.is_file()
             if not self._task.check_mode:
@@ -41,3 +52,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except ReleaseError as error:
             raise AnsibleActionFail(str(error)) from error
         return {**result, "changed": built, "release": found.release, "commit": found.commit, "archive": str(archive)}
+
+    @staticmethod
+    def _named(builder: Builder, release: str) -> dict[str, Any]:
+        """Return what is known of a release without its source: its archive, if it is still in the cache."""
+        archive = builder.archive(release)
+        return {"release": release, "commit": "", "archive": str(archive) if archive.is_file() else ""}
+
+    def _seen(self, root: str, task_vars: dict[str, Any] | None) -> Seen:
+        """Return what the host of this task remembers of releases."""
+        if not root:
+            return Seen("", (), {})
+        answer = self._execute_module(
+            module_name="graphic_school.scaling.release", module_args={"state": "seen", "root": root}, task_vars=task_vars
+        )
+        if answer.get("failed") or answer.get("unreachable"):
+            raise AnsibleActionFail(f"the host could not be asked for its releases: {answer.get('msg', answer)}")
+        return Seen(answer["previous"], tuple(answer["releases"]), parse(json.dumps(answer["verdicts"])))

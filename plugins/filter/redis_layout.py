@@ -46,7 +46,8 @@ layout: "{{ servers | graphic_school.scaling.redis_layout(pools, inventory_hostn
 RETURN = """
 _value:
   description:
-    - C(pools) with C(name), C(replicas) and C(instances) of the whole fleet, without servers that are C(down).
+    - C(pools) with C(name), C(replicas), C(leaving) and C(instances) of the whole fleet, without servers that are C(down).
+    - C(conductor), the first server that stays.
     - C(local), the instances of C(host) with C(name), C(pool), C(port), C(address) and C(settings).
     - C(ports), all ports that a firewall has to let through between clients and servers.
   type: dict

@@ -115,11 +115,15 @@ class FoundService:
 
 @dataclass(frozen=True)
 class Memory:
-    """What an earlier run left on the host: the paths it wrote, the actions it still owed, the restarts it held back."""
+    """What an earlier run left on the host: the paths it wrote, the actions it still owed, the restarts it held back.
+
+    C(services) are the units that it left running: what a look at the host's health expects to find.
+    """
 
     paths: frozenset[str] = frozenset()
     owed: frozenset[str] = frozenset()
     held: Mapping[str, float] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -295,6 +299,29 @@ def plan(desired: Desired, actual: Actual) -> Plan:
         still_held=tuple(still_held),
         owed=frozenset(owed),
     )
+
+
+def effects(desired: Desired, steps: Plan) -> dict[str, list[str]]:
+    """For each changed path what follows from it, such as C(reload nginx.service); [] when nothing does.
+
+    C(hold mysql.service): its restart is left to those who know when it may be.
+    """
+    verbs = [(verb, frozenset(getattr(steps, verb))) for verb in ("start", "restart", "reload", "hold")]
+    found: dict[str, list[str]] = {path: [] for path in steps.changed_paths}
+    for path, follows in found.items():
+        for service in desired.services:
+            patterns = (*service.reload_on, *service.restart_on)
+            follows += [
+                f"{verb} {service.name}" for verb, names in verbs if service.name in names and _touches(patterns, [path])
+            ]
+        follows += [
+            f"run {' '.join(item.command)}"
+            for item in desired.on_change
+            if item.command in steps.commands and _touches(item.paths, [path])
+        ]
+        if not follows and _touches([SYSTEMD_TREE], [path]):
+            follows.append("run systemctl daemon-reload")
+    return found
 
 
 # -- the form in which the wanted state travels from the control node to the host -------------------------------------

@@ -17,17 +17,34 @@ REQUIRED_TIERS = ("load_balancers", "app_servers", "mysql", "redis_cluster")
 STATES = ("active", "draining", "standby", "down")
 STORAGES = ("ssd", "nvme", "hdd")
 REDIS_PRIMARIES = 3
+# Tiers that can't share a host, and why.
+CLASHES = (
+    ("load_balancers", "app_servers", "each brings its own nginx to port 80"),
+    ("mysql", "app_servers", "MySQL listens on port 3306, where the application looks for its database router"),
+    ("mysql", "queue_workers", "MySQL listens on port 3306, where the workers look for their database router"),
+)
 
 KNOWN_KEYS = (
     "fleet_address",
+    "fleet_address_pool",
+    "fleet_count",
     "fleet_groups",
+    "fleet_host",
     "fleet_interface",
+    "fleet_maximum",
     "fleet_memory_mb",
+    "fleet_minimum",
+    "fleet_provider",
+    "fleet_provider_options",
+    "fleet_provider_tasks",
+    "fleet_scaled",
+    "fleet_scaling",
     "fleet_secrets_dir",
     "fleet_size",
     "fleet_sizes",
     "fleet_state",
     "fleet_storage",
+    "fleet_tier",
     "fleet_vcpus",
     "fleet_vip",
     "fleet_weight",
@@ -196,6 +213,7 @@ def build_fleet(
     for tier in TIERS:
         _refuse_idle_pool(tier, names[tier], pools[tier], problems)
     _refuse_small_redis_cluster(names["redis_cluster"], pools["redis_cluster"], problems)
+    _refuse_ports_taken_twice(hosts.values(), problems)
     clusters = _mysql_clusters(groups, names, members["mysql"], hosts, primaries, problems=problems)
 
     if problems.sentences:
@@ -446,6 +464,13 @@ def _refuse_idle_pool(tier: str, groups: tuple[str, ...], pool: Sequence[Server]
         problems.add(
             f"group {' and '.join(groups)} has no active host: {states}{more}; set fleet_state: active on at least one"
         )
+
+
+def _refuse_ports_taken_twice(hosts: Iterable[Server], problems: _Problems) -> None:
+    for host in hosts:
+        for tier, other, reason in CLASHES:
+            if {tier, other} <= set(host.tiers):
+                problems.add(f"host {host.name} is in {tier} and in {other}: {reason}; give one of them a host of its own")
 
 
 def _refuse_small_redis_cluster(groups: tuple[str, ...], pool: Sequence[Server], problems: _Problems) -> None:

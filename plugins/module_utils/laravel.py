@@ -49,8 +49,14 @@ def dotenv(settings: Mapping[str, Any]) -> str:
 
 
 def endpoints(servers: Iterable[Mapping[str, Any]], ports: Sequence[int]) -> list[dict[str, Any]]:
-    """Return a row of host and port for each of C(ports) on each of C(servers); those whose state is down are left out."""
-    return [{"host": str(server["address"]), "port": int(port)} for server in servers if server.get("state") != "down" for port in ports]
+    """Return a row of host and port for each of C(ports) on each of C(servers); those whose state is down are left out.
+
+    Those on their way out (draining) or not yet in (standby) stay as long as nobody else is there: a client asks one of
+    them for the others, and one that has left knows nobody.
+    """
+    there = [server for server in servers if server.get("state") != "down"]
+    staying = [server for server in there if server.get("state") not in ("draining", "standby")]
+    return [{"host": str(server["address"]), "port": int(port)} for server in staying or there for port in ports]
 
 
 def endpoint_urls(rows: Iterable[Mapping[str, Any]], scheme: str) -> list[str]:

@@ -20,16 +20,18 @@ class RedisConnection:
     def __init__(self, address: str, port: int, timeout: float = 3.0) -> None:
         self._socket = socket.create_connection((address, port), timeout=timeout)
         self._reader = self._socket.makefile("rb")
+        self.password = ""
 
     def close(self) -> None:
         self._reader.close()
         self._socket.close()
 
     def authenticate(self, user: str, passwords: Sequence[str]) -> None:
-        """Log in with the first password that Redis takes; raise RedisReplyError when it takes none."""
+        """Log in with the first password that Redis takes, and keep it; raise RedisReplyError when it takes none."""
         for index, password in enumerate(passwords):
             try:
                 self.command("AUTH", user, password)
+                self.password = password
                 return
             except RedisReplyError:
                 if index == len(passwords) - 1:
@@ -37,11 +39,22 @@ class RedisConnection:
 
     def command(self, *words: object) -> Any:
         """Return the reply: text, a whole number, a list of replies, or None."""
-        encoded = [str(word).encode() for word in words]
-        parts = [b"*%d\r\n" % len(encoded)]
-        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
-        self._socket.sendall(b"".join(parts))
+        self._socket.sendall(_encoded(words))
         return self._reply()
+
+    def pipeline(self, commands: Sequence[Sequence[object]]) -> list[Any]:
+        """Send all commands at once; return their replies. Raises the first RedisReplyError after the last reply is read."""
+        self._socket.sendall(b"".join(_encoded(words) for words in commands))
+        replies: list[Any] = []
+        refused: list[RedisReplyError] = []
+        for _command in commands:
+            try:
+                replies.append(self._reply())
+            except RedisReplyError as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
+        return replies
 
     def _line(self) -> bytes:
         line = self._reader.readline()
@@ -69,6 +82,11 @@ class RedisConnection:
         if kind == b"*":
             return [self._reply() for _index in range(int(rest))] if rest != b"-1" else None
         raise RedisReplyError(f"not the Redis protocol: {line!r}")
+
+
+def _encoded(words: Sequence[object]) -> bytes:
+    encoded = [str(word).encode() for word in words]
+    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
 
 
 def pairs(reply: Sequence[str]) -> dict[str, str]:

@@ -40,11 +40,22 @@ class Pool:
     name: str
     replicas: int
     instances: tuple[Instance, ...]
+    # Hosts that are on their way out or not yet in: what they still have in the cluster stays as it is, they get nothing new.
+    leaving: frozenset[str] = frozenset()
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that stay, in the inventory's order."""
+        return [host for host in dict.fromkeys(i.host for i in self.instances) if host not in self.leaving]
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one instance says about itself: who it is, whom it knows, what it owns or whom it copies."""
+    """What one instance says about itself: who it is, whom it knows, what it owns or whom it copies.
+
+    `migrating` and `importing` are its open slots, each with the id of the node on the other side; `holding` are those
+    of the importing ones in which it holds keys already.
+    """
 
     instance: Instance
     id: str
@@ -52,6 +63,9 @@ class Node:
     slots: frozenset[int] = frozenset()
     knows: frozenset[str] = frozenset()
     keys: int = 0
+    migrating: tuple[tuple[int, str], ...] = ()
+    importing: tuple[tuple[int, str], ...] = ()
+    holding: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class Reset(Step):
     node: Instance
 
     def __str__(self) -> str:
-        return f"{self.node} forgets its half-made cluster"
+        return f"{self.node} forgets whom it knew"
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,8 @@ class Line:
     linked: bool
     slots: frozenset[int]
     moving: bool
+    migrating: tuple[tuple[int, str], ...] = ()
+    importing: tuple[tuple[int, str], ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -188,17 +204,18 @@ class Line:
 
 
 def parse_nodes(text: str) -> tuple[Line, ...]:
-    """Return the lines of CLUSTER NODES as data. Open slots (`[42->-id]`) only set `moving`."""
+    """Return the lines of CLUSTER NODES as data. Open slots (`[42->-id]`) stand only in the line of the one that is asked."""
     lines = []
     for raw in text.splitlines():
         words = raw.split()
         if len(words) < 8:
             continue
         slots: set[int] = set()
-        moving = False
+        open_slots: dict[str, list[tuple[int, str]]] = {">": [], "<": []}
         for word in words[8:]:
             if word.startswith("["):
-                moving = True
+                slot, direction, other = word.strip("[]").split("-", 2)
+                open_slots[direction].append((int(slot), other))
                 continue
             first, _dash, last = word.partition("-")
             slots.update(range(int(first), int(last or first) + 1))
@@ -210,7 +227,9 @@ def parse_nodes(text: str) -> tuple[Line, ...]:
                 primary_id=None if words[3] == "-" else words[3],
                 linked=words[7] == "connected",
                 slots=frozenset(slots),
-                moving=moving,
+                moving=any(open_slots.values()),
+                migrating=tuple(open_slots[">"]),
+                importing=tuple(open_slots["<"]),
             )
         )
     return tuple(lines)
@@ -245,6 +264,8 @@ def observe(pool: Pool, views: dict[Instance, tuple[tuple[Line, ...], int]]) -> 
             slots=me.slots,
             knows=frozenset(line.id for line in lines if line is not me and "handshake" not in line.flags),
             keys=keys,
+            migrating=me.migrating,
+            importing=me.importing,
         )
     ours = {node.id for node in nodes.values()}
     strangers: dict[str, Stranger] = {}
@@ -267,15 +288,20 @@ def observe(pool: Pool, views: dict[Instance, tuple[tuple[Line, ...], int]]) -> 
 
 
 def agreed(views: Iterable[tuple[Line, ...]]) -> bool:
-    """Say whether instances that know each other tell the same story about ids, roles and slots, all of them linked."""
+    """Say whether instances that know each other tell the same story about ids, roles and slots, all of them linked.
+
+    About a slot that is open on one of them they may differ for as long as it is open.
+    """
     stories: dict[str, dict[str, tuple[str | None, frozenset[int]]]] = {}
+    views = list(views)
+    disputed = {slot for lines in views for line in lines for slot, _other in (*line.migrating, *line.importing)}
     for lines in views:
         me = next(line for line in lines if "myself" in line.flags)
         if any(flag in line.flags for line in lines for flag in ("handshake", "fail?")):
             return False
         if any(not line.linked and not line.failed and line is not me for line in lines):
             return False
-        stories[me.id] = {line.id: (line.primary_id, line.slots) for line in lines if not line.failed}
+        stories[me.id] = {line.id: (line.primary_id, line.slots - disputed) for line in lines if not line.failed}
     return all(other not in stories or stories[other] == story for story in stories.values() for other in story)
 
 
@@ -302,9 +328,10 @@ def plan(pool: Pool, actual: Actual) -> tuple[Step, ...]:
     slots on nodes outside the inventory, keys of another cluster, replicas that fit on no other host.
     """
     _check(pool, actual)
-    hosts = list(dict.fromkeys(instance.host for instance in pool.instances))
+    _refuse_half_moved(pool, actual)
+    actual = _without_outsiders(pool, actual)
     home = _home(actual)
-    work = _Work(pool, {node.id: node for node in actual.nodes}, hosts)
+    work = _Work(pool, {node.id: node for node in actual.nodes}, pool.hosts)
     heirs = _heirs(pool, actual, home)
     _refuse_foreign(pool, actual, home, heirs)
     _take_over(work, actual, heirs)
@@ -318,11 +345,35 @@ def plan(pool: Pool, actual: Actual) -> tuple[Step, ...]:
     return tuple(work.steps)
 
 
+def _refuse_half_moved(pool: Pool, actual: Actual) -> None:
+    owned = {slot for node in actual.nodes for slot in node.slots}
+    for node in actual.nodes:
+        half = frozenset(slot for slot, _source in node.importing if slot not in owned)
+        if half:
+            raise RedisClusterError(
+                f"pool {pool.name}: slots {ranges_text(half)} are half moved to {node.instance}: a run of redis_scale was "
+                "interrupted, run graphic_school.scaling.redis_scale again"
+            )
+
+
+def _without_outsiders(pool: Pool, actual: Actual) -> Actual:
+    """Leave out instances of leaving hosts that own nothing and copy nobody: they are out, and stay out."""
+    owners = {node.id for node in actual.nodes if node.slots}
+    return replace(
+        actual,
+        nodes=tuple(
+            node
+            for node in actual.nodes
+            if node.instance.host not in pool.leaving or node.slots or node.primary_id in owners
+        ),
+    )
+
+
 def _check(pool: Pool, actual: Actual) -> None:
-    hosts = {instance.host for instance in pool.instances}
+    hosts = set(pool.hosts)
     answering = {node.instance for node in actual.nodes}
     for instance in pool.instances:
-        if instance not in answering:
+        if instance not in answering and instance.host not in pool.leaving:
             raise RedisClusterError(
                 f"pool {pool.name}: {instance} ({instance.address}) doesn't answer: start it, "
                 f"or set fleet_state: down for {instance.host} until it is back"
@@ -505,7 +556,7 @@ def _cover_slots(work: _Work, chosen: Sequence[Node]) -> None:
         return
     order = {host: index for index, host in enumerate(work.hosts)}
     targets = sorted(
-        [node.id for node in work.owners()] + [node.id for node in chosen],
+        [node.id for node in [*work.owners(), *chosen] if node.instance.host in order],
         key=lambda identity: (order[work.nodes[identity].instance.host], work.nodes[identity].instance.port),
     )
     for index, identity in enumerate(targets):
@@ -521,52 +572,73 @@ def _cover_slots(work: _Work, chosen: Sequence[Node]) -> None:
 def _place_replicas(work: _Work) -> None:
     """Give each owner its replicas on other hosts with as few moves as possible, then a primary to whoever idles."""
     owners = {node.id: node for node in work.owners()}
-    others = {node.id: node for node in sorted(work.nodes.values(), key=lambda n: n.instance) if not node.slots}
-    place = {host: index for index, host in enumerate(work.hosts)}
+    others = {node.id: node for node in work.nodes.values() if not node.slots}
+    fixed = frozenset(node.id for node in others.values() if node.instance.host in work.pool.leaving)
+    goal = seats(work.pool, owners, others, fixed)
+    for identity in sorted(goal, key=lambda identity: others[identity].instance):
+        if others[identity].primary_id != goal[identity]:
+            work.steps.append(Replicate(others[identity].instance, owners[goal[identity]].instance))
+
+
+def seats(
+    pool: Pool,
+    owners: Mapping[str, Node],
+    candidates: Mapping[str, Node],
+    fixed: frozenset[str] = frozenset(),
+    strict: bool = True,
+) -> dict[str, str]:
+    """Return for each candidate (by id) the primary it shall copy: on another host, with as few moves as possible.
+
+    First each owner gets `pool.replicas` of them, then everyone who is left goes where the fewest are. Those that are
+    `fixed` stay where they are. Raises RedisClusterError when an owner can't have its replicas, unless not `strict`.
+    """
+    others = {node.id: node for node in sorted(candidates.values(), key=lambda node: node.instance)}
+    hosts = list(dict.fromkeys(instance.host for instance in pool.instances))
+    place = {host: index for index, host in enumerate(hosts)}
 
     def fits(replica: Node, primary: Node) -> bool:
         return replica.instance.host != primary.instance.host
 
     # One seat for each wanted replica; replicas that are right already sit, everyone else stands.
-    seats = [(owner, number) for owner in owners for number in range(work.pool.replicas)]
-    right = {n.id for n in others.values() if n.primary_id in owners and fits(n, owners[n.primary_id])}
+    chairs = [(owner, number) for owner in owners for number in range(pool.replicas)]
+    right = {n.id for n in others.values() if n.primary_id and n.primary_id in owners and fits(n, owners[n.primary_id])}
     seated: dict[str, tuple[str, int]] = {}
     taken: dict[tuple[str, int], str] = {}
-    for identity in right:
+    for identity in sorted(right, key=lambda identity: (identity not in fixed, others[identity].instance)):
         owner = others[identity].primary_id
-        seat = next((seat for seat in seats if seat[0] == owner and seat not in taken), None)
-        if seat:
-            seated[identity], taken[seat] = seat, identity
+        chair = next((chair for chair in chairs if chair[0] == owner and chair not in taken), None)
+        if chair:
+            seated[identity], taken[chair] = chair, identity
 
     def by_preference(primary: Node) -> list[str]:
         def rank(node: Node) -> tuple[bool, bool, int, Instance]:
-            distance = (place[node.instance.host] - place[primary.instance.host]) % len(work.hosts)
+            distance = (place[node.instance.host] - place[primary.instance.host]) % len(hosts)
             return node.id in seated, node.id in right, distance, node.instance
 
-        return [node.id for node in sorted(others.values(), key=rank) if fits(node, primary)]
+        return [node.id for node in sorted(others.values(), key=rank) if fits(node, primary) and node.id not in fixed]
 
-    def seat_somebody(seat: tuple[str, int], asked: set[str]) -> bool:
-        for identity in by_preference(owners[seat[0]]):
+    def seat_somebody(chair: tuple[str, int], asked: set[str]) -> bool:
+        for identity in by_preference(owners[chair[0]]):
             if identity in asked:
                 continue
             asked.add(identity)
             if identity not in seated or seat_somebody(seated[identity], asked):
-                seated[identity], taken[seat] = seat, identity
+                seated[identity], taken[chair] = chair, identity
                 return True
         return False
 
-    for seat in seats:
-        if seat not in taken and not seat_somebody(seat, set()):
+    for chair in chairs:
+        if chair not in taken and not seat_somebody(chair, set()) and strict:
             raise RedisClusterError(
-                f"pool {work.pool.name}: {owners[seat[0]].instance} can't have {work.pool.replicas} replicas on other "
-                f"hosts: {len(owners)} primaries and {len(others)} other instances on {len(work.hosts)} hosts; "
+                f"pool {pool.name}: {owners[chair[0]].instance} can't have {pool.replicas} replicas on other "
+                f"hosts: {len(owners)} primaries and {len(others)} other instances on {len(hosts)} hosts; "
                 "move slots so that there are fewer primaries, or add a host"
             )
 
-    goal = {identity: seat[0] for identity, seat in seated.items()}
+    goal = {identity: chair[0] for identity, chair in seated.items()}
     load = {owner: list(goal.values()).count(owner) for owner in owners}
     for node in others.values():
-        if node.id in goal:
+        if node.id in goal or (node.id in fixed and node.id not in right):
             continue
         if node.id in right and node.primary_id is not None:
             goal[node.id] = node.primary_id
@@ -574,14 +646,13 @@ def _place_replicas(work: _Work) -> None:
             open_owners = [owner for owner in owners.values() if fits(node, owner)]
             if not open_owners:
                 raise RedisClusterError(
-                    f"pool {work.pool.name}: {node.instance} can't be a replica, all primaries are on its own host "
+                    f"pool {pool.name}: {node.instance} can't be a replica, all primaries are on its own host "
                     f"{node.instance.host}: fail one over to another host first"
                 )
-            goal[node.id] = min(open_owners, key=lambda owner: (load[owner.id], owner.instance)).id
+            beside = {goal[n.id] for n in others.values() if n.id in goal and n.instance.host == node.instance.host}
+            goal[node.id] = min(open_owners, key=lambda o: (o.id in beside, load[o.id], o.instance)).id
         load[goal[node.id]] += 1
-    for identity in sorted(goal, key=lambda identity: others[identity].instance):
-        if others[identity].primary_id != goal[identity]:
-            work.steps.append(Replicate(others[identity].instance, owners[goal[identity]].instance))
+    return goal
 
 
 def _forget_the_dead(work: _Work, actual: Actual) -> None:
@@ -617,12 +688,39 @@ def hand_over(pool: Pool, actual: Actual) -> HandOver | None:
     """
     owners = {node.id: node for node in actual.nodes if node.slots}
     most = len(owners) - (len(owners) // 2 + 1)
-    held: dict[str, int] = {instance.host: 0 for instance in pool.instances}
-    for owner in owners.values():
-        held[owner.instance.host] += 1
+    held = _held(pool, owners.values())
     full = max(held, key=lambda host: held[host])
     if most < 1 or held[full] <= most:
         return None
+    return _chain(actual, full, held, {host: most for host in held if host not in pool.leaving})
+
+
+def make_room(pool: Pool, actual: Actual) -> HandOver | None:
+    """Return the next planned failover towards one primary for each host that stays and none on those that leave, or None.
+
+    Hosts that stay full because nobody has room are left as they are: their slots have to move.
+    """
+    owners = {node.id: node for node in actual.nodes if node.slots}
+    held = _held(pool, owners.values())
+    room = {host: 1 for host in pool.hosts}
+    for full in sorted(held, key=lambda host: (-held[host], host)):
+        if held[full] > room.get(full, 0):
+            step = _chain(actual, full, held, room)
+            if step is not None:
+                return step
+    return None
+
+
+def _held(pool: Pool, owners: Iterable[Node]) -> dict[str, int]:
+    held: dict[str, int] = {instance.host: 0 for instance in pool.instances}
+    for owner in owners:
+        held[owner.instance.host] += 1
+    return held
+
+
+def _chain(actual: Actual, full: str, held: Mapping[str, int], room: Mapping[str, int]) -> HandOver | None:
+    """Return the last hand-over of the shortest chain along replicas from a full host to one with room."""
+    owners = {node.id: node for node in actual.nodes if node.slots}
     came_by: dict[str, HandOver] = {}
     reached = deque([full])
     while reached:
@@ -632,7 +730,7 @@ def hand_over(pool: Pool, actual: Actual) -> HandOver | None:
             if primary is None or primary.instance.host != host or node.instance.host in {full, *came_by}:
                 continue
             came_by[node.instance.host] = HandOver(node.instance, primary.instance)
-            if held[node.instance.host] < most:
+            if held[node.instance.host] < room.get(node.instance.host, 0):
                 return came_by[node.instance.host]
             reached.append(node.instance.host)
     return None

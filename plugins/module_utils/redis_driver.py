@@ -47,7 +47,11 @@ ROUNDS = 6
 class Connection(Protocol):
     """What the driver needs of a connection."""
 
+    password: str
+
     def command(self, *words: object) -> Any: ...
+
+    def pipeline(self, commands: Sequence[Sequence[object]]) -> list[Any]: ...
 
     def close(self) -> None: ...
 
@@ -74,11 +78,11 @@ class Tools:
         return True
 
 
-def tools_for(user: str, passwords: Sequence[str], timeout: float) -> Tools:
-    """Return connections that log in as `user`, and real time."""
+def tools_for(user: str, passwords: Sequence[str], timeout: float, patience: float = 3.0) -> Tools:
+    """Return connections that log in as `user` and wait `patience` seconds for a reply, and real time."""
 
     def connect(address: str, port: int) -> Connection:
-        connection = RedisConnection(address, port)
+        connection = RedisConnection(address, port, patience)
         if passwords:
             connection.authenticate(user, passwords)
         return connection
@@ -94,7 +98,7 @@ class PoolDriver:
         self.tools = tools
         self.errors: dict[Instance, str] = {}
 
-    def _ask(self, instance: Instance, *words: object) -> Any:
+    def ask(self, instance: Instance, *words: object) -> Any:
         connection = self.tools.connect(instance.address, instance.port)
         try:
             return connection.command(*words)
@@ -123,7 +127,8 @@ class PoolDriver:
 
         def attempt() -> bool:
             last[0] = self.view()
-            return len(last[0]) == len(self.pool.instances) and agreed(lines for lines, _keys in last[0].values())
+            silent = [i for i in self.pool.instances if i not in last[0] and i.host not in self.pool.leaving]
+            return not silent and agreed(lines for lines, _keys in last[0].values())
 
         self.tools.wait(attempt, seconds=seconds)
         return last[0]
@@ -132,10 +137,10 @@ class PoolDriver:
         """Return the plan for check mode: instances that don't answer count as fresh ones."""
         views = self.settled(patience)
         actual = observe(self.pool, views)
-        unborn = [instance for instance in self.pool.instances if instance not in views]
+        unborn = [i for i in self.pool.instances if i not in views and i.host not in self.pool.leaving]
         nodes = {node.instance: node for node in actual.nodes}
         nodes.update({instance: Node(instance, f"fresh {instance}") for instance in unborn})
-        return plan(self.pool, Actual(tuple(nodes[i] for i in self.pool.instances), actual.strangers))
+        return plan(self.pool, Actual(tuple(nodes[i] for i in self.pool.instances if i in nodes), actual.strangers))
 
     def build(self) -> tuple[Step, ...]:
         """Plan and act until the plan is empty and the cluster serves; return the steps that were taken.
@@ -145,24 +150,24 @@ class PoolDriver:
         taken: list[Step] = []
         for _round in range(ROUNDS):
             views = self.settled()
-            self._refuse_silence(views)
+            self.refuse_silence(views)
             steps = plan(self.pool, observe(self.pool, views))
             if not steps:
                 break
             for step in self._ordered(steps):
-                self._apply(step, views)
+                self.apply(step, views)
                 taken.append(step)
         else:
             raise RedisClusterError(
                 f"pool {self.pool.name}: still not right after {ROUNDS} rounds, next would be: {steps[0]}; "
                 "look at CLUSTER NODES of its instances"
             )
-        self._await_service(bool(taken))
+        self.await_service(bool(taken))
         return tuple(taken)
 
-    def _refuse_silence(self, views: View) -> None:
+    def refuse_silence(self, views: View) -> None:
         for instance in self.pool.instances:
-            if instance not in views:
+            if instance not in views and instance.host not in self.pool.leaving:
                 raise RedisClusterError(
                     f"pool {self.pool.name}: {instance} ({instance.address}) doesn't answer within "
                     f"{self.tools.seconds:.0f} s ({self.errors.get(instance, 'no reply')}): start it, or set "
@@ -175,24 +180,24 @@ class PoolDriver:
         slots = [step for step in steps if isinstance(step, DropSlots | AddSlots)]
         return [*meetings, *slots] if meetings or slots else steps
 
-    def _apply(self, step: Step, views: View) -> None:
+    def apply(self, step: Step, views: View) -> None:
         try:
             if isinstance(step, Reset):
-                self._ask(step.node, "CLUSTER", "RESET", "SOFT")
+                self.ask(step.node, "CLUSTER", "RESET", "SOFT")
             elif isinstance(step, TakeOver):
-                self._ask(step.node, "CLUSTER", "FAILOVER", "TAKEOVER")
+                self.ask(step.node, "CLUSTER", "FAILOVER", "TAKEOVER")
             elif isinstance(step, Meet):
-                self._ask(step.node, "CLUSTER", "MEET", step.known.address, step.known.port)
+                self.ask(step.node, "CLUSTER", "MEET", step.known.address, step.known.port)
             elif isinstance(step, AddSlots):
                 words = [bound for pair in ranges(step.slots) for bound in pair]
-                self._ask(step.node, "CLUSTER", "ADDSLOTSRANGE", *words)
+                self.ask(step.node, "CLUSTER", "ADDSLOTSRANGE", *words)
             elif isinstance(step, DropSlots):
                 words = [bound for pair in ranges(step.slots) for bound in pair]
-                self._ask(step.node, "CLUSTER", "DELSLOTSRANGE", *words)
+                self.ask(step.node, "CLUSTER", "DELSLOTSRANGE", *words)
             elif isinstance(step, Replicate):
                 lines, _keys = views[step.primary]
                 primary = next(line.id for line in lines if "myself" in line.flags)
-                self._ask(step.node, "CLUSTER", "REPLICATE", primary)
+                self.ask(step.node, "CLUSTER", "REPLICATE", primary)
             elif isinstance(step, Forget):
                 self._forget(step)
         except (OSError, RedisReplyError) as error:
@@ -202,19 +207,23 @@ class PoolDriver:
 
     def _forget(self, step: Forget) -> None:
         for instance in self.pool.instances:
+            if instance.host in self.pool.leaving:
+                continue
             try:
-                self._ask(instance, "CLUSTER", "FORGET", step.id)
+                self.ask(instance, "CLUSTER", "FORGET", step.id)
             except RedisReplyError as error:
                 if "unknown node" not in str(error).lower():
                     raise
 
-    def _await_service(self, changed: bool) -> None:
+    def await_service(self, changed: bool) -> None:
         """Wait until every instance says that the cluster is ok and, after a change, every replica has its data."""
         behind = ""
 
         def attempt() -> bool:
             nonlocal behind
             for instance in self.pool.instances:
+                if instance.host in self.pool.leaving:
+                    continue
                 try:
                     connection = self.tools.connect(instance.address, instance.port)
                     try:
@@ -306,6 +315,15 @@ class Applied:
     restart: tuple[Difference, ...]
 
 
+def immutable(connection: Connection, difference: Difference) -> bool:
+    """Whether only a restart can change this directive: asked by setting it to the value that it has."""
+    try:
+        connection.command("CONFIG", "SET", difference.name, difference.before)
+    except RedisReplyError as error:
+        return "immutable" in str(error)
+    return False
+
+
 def apply_settings(connection: Connection, wanted: Mapping[str, str], check: bool) -> Applied:
     """Set what differs with CONFIG SET. Raises RedisClusterError, by name, for a value that Redis refuses."""
 
@@ -313,8 +331,9 @@ def apply_settings(connection: Connection, wanted: Mapping[str, str], check: boo
         return pairs(connection.command("CONFIG", "GET", *sorted(wanted)))
 
     differing = differences(wanted, read())
-    if check or not differing:
-        return Applied(differing, ())
+    if check:
+        fixed = [difference for difference in differing if immutable(connection, difference)]
+        return Applied(tuple(difference for difference in differing if difference not in fixed), tuple(fixed))
     restart = []
     for difference in differing:
         try:
@@ -365,6 +384,21 @@ def restart_instance(address: str, port: int, name: str, tools: Tools) -> bool:
     if not tools.wait(back):
         raise RedisClusterError(f"{name} isn't back {tools.seconds:.0f} s after its restart; look at its journal")
     return handed_over
+
+
+def hand_over_to_replica(address: str, port: int, name: str, tools: Tools) -> None:
+    """Let a replica take over from the primary at C(address), and wait until it has.
+
+    Raises RedisClusterError when there is no replica to take over, or it isn't primary in time.
+    """
+    connection = tools.connect(address, port)
+    try:
+        lines = parse_nodes(connection.command("CLUSTER", "NODES"))
+        me = next(line for line in lines if "myself" in line.flags)
+        if me.slots:
+            _hand_over(connection, lines, me, name, tools)
+    finally:
+        connection.close()
 
 
 def _hand_over(connection: Connection, lines: Sequence[Line], me: Line, name: str, tools: Tools) -> None:

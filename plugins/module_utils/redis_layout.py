@@ -12,6 +12,8 @@ from typing import Any
 
 BUS_OFFSET = 10000
 UNIT = "redis-cluster"
+# Servers in these states keep what they have in a cluster and get nothing new; redis_scale empties them.
+LEAVING = ("draining", "standby")
 POOL_KEYS = frozenset({"name", "port", "replicas", "memory_percent", "settings", "app_commands"})
 # What decides identity, place and trust of an instance; a pool's settings can't change it.
 OWNED = frozenset(
@@ -47,7 +49,9 @@ def layout(
 ) -> dict[str, Any]:
     """Return the pools of the fleet and the instances of one host.
 
-    `pools`: name, replicas and instances (host, address, port) of each pool, over all servers that aren't `down`.
+    `pools`: name, replicas and instances (host, address, port) of each pool, over all servers that aren't `down`, and
+    which of their hosts are `leaving`.
+    `conductor`: the first server that stays, which does what one has to do for all; empty when none does.
     `local`: name, pool, port, address and settings (directive → text) of each instance on `host`.
     `ports`: the ports that clients and other instances need, for a firewall.
     `files`, `services`: rows for converge, for the instances on `host`.
@@ -63,6 +67,7 @@ def layout(
             {
                 "name": row["name"],
                 "replicas": row["replicas"],
+                "leaving": [str(server["name"]) for server in servers if server.get("state") in LEAVING],
                 "instances": [
                     {"host": str(server["name"]), "address": str(server["address"]), "port": port}
                     for server in servers
@@ -75,8 +80,10 @@ def layout(
             if server["name"] == host:
                 local += [_instance(row, port, str(server["address"]), maxmemory_mb, node_timeout_ms) for port in ports]
     client = [port for row in rows for port in _ports(row)]
+    staying = [str(s["name"]) for s in servers if s.get("state", "active") not in ("down", *LEAVING)]
     return {
         "pools": fleet,
+        "conductor": staying[0] if staying else "",
         "local": local,
         "ports": sorted([*client, *(port + BUS_OFFSET for port in client)]),
         "files": [

@@ -19,17 +19,27 @@ from typing import Any
 from .redis_cluster import Instance, Pool
 from .redis_driver import Tools, spread, tools_for
 
+# The mark that the module traffic leaves on a host whose primaries were handed over.
+OUT_OF_TRAFFIC = "/etc/graphic_school/out-of-traffic/redis_cluster"
+
 
 def pools_from(config: Mapping[str, Any]) -> list[Pool]:
     """Return the pools of the configuration file."""
     return [
-        Pool(row["name"], int(row["replicas"]), tuple(Instance(**instance) for instance in row["instances"]))
+        Pool(
+            row["name"],
+            int(row["replicas"]),
+            tuple(Instance(**instance) for instance in row["instances"]),
+            frozenset(row.get("leaving", ())),
+        )
         for row in config["pools"]
     ]
 
 
 def one_round(config: Mapping[str, Any], tools: Tools) -> list[str]:
-    """Look at each pool once; return what was done as sentences."""
+    """Look at each pool once; return what was done as sentences. A host that is out of traffic takes nothing over."""
+    if Path(str(config.get("out_of_traffic", OUT_OF_TRAFFIC))).exists():
+        return []
     done = (spread(pool, str(config["host"]), tools) for pool in pools_from(config))
     return [sentence for sentence in done if sentence]
 

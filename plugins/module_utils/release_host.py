@@ -12,12 +12,14 @@ import shlex
 import shutil
 import socket
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Protocol
 
+from . import release_ledger
 from .fastcgi import Answer, FastcgiError, ask
 from .release import Actual, ReleaseError, check_id, expired, explain, opcache_needs_room, opcache_state, signature
 
@@ -27,6 +29,9 @@ LOCKED = 75
 MIGRATION_PATIENCE = 300
 STORAGE = ("app/public", "framework/cache/data", "framework/sessions", "framework/testing", "framework/views", "logs")
 MARKER, RELOAD_MARKER = ".verified", ".reload-before-use"
+# What the host remembers of releases, also of those that it removed.
+LEDGER = "releases.json"
+REMEMBERED = 50
 
 
 class Run(Protocol):
@@ -95,6 +100,41 @@ def look(layout: Layout) -> Actual:
         current=current,
         signature=read_text(layout.release(current) / MARKER).strip() if current else "",
     )
+
+
+def stamp(seconds: float) -> str:
+    """Return a moment in ISO 8601, UTC; such texts sort by time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def verdicts(layout: Layout) -> dict[str, release_ledger.Verdict]:
+    """Return what the host remembers of releases. One that was in service before it kept a ledger counts as verified then."""
+    found = {}
+    for name in look(layout).releases:
+        marker = layout.release(name) / MARKER
+        if marker.exists():
+            found[name] = release_ledger.Verdict("verified", stamp(marker.stat().st_mtime))
+    return found | release_ledger.parse(read_text(layout.shared / LEDGER))
+
+
+def seen(layout: Layout) -> release_ledger.Seen:
+    """Return what a decision about the next release needs to know of this host."""
+    actual = look(layout)
+    return release_ledger.Seen(actual.current, actual.releases, verdicts(layout))
+
+
+def remember(layout: Layout, release: str, state: str, why: str, now: float) -> bool:
+    """Keep a verdict on a release. Returns whether it is news."""
+    known = verdicts(layout)
+    before = known.get(check_id(release))
+    if before and state != "verified" and (before.state, before.why) == (state, why):
+        return False
+    known[release] = release_ledger.Verdict(state, stamp(now), why)
+    newest = sorted(known.items(), key=lambda item: item[1].at)[-REMEMBERED:]
+    fresh = layout.shared / f".{LEDGER}.new"
+    fresh.write_text(release_ledger.text(dict(newest)), encoding="utf-8")
+    fresh.rename(layout.shared / LEDGER)
+    return True
 
 
 def _replace_by_link(path: Path, target: str) -> None:

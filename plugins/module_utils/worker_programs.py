@@ -114,7 +114,7 @@ def _program(
     if timeout >= retry_after:
         raise WorkerError(
             f"worker program {name} lets a job run {timeout} s, but Redis hands it to a second worker after {retry_after} s; "
-            f"lower its timeout below {retry_after}, or raise retry_after of the queue connection"
+            f"lower its timeout below {retry_after}, or raise app_queue_retry_seconds"
         )
     return Program(
         name=name,

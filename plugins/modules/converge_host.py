@@ -42,6 +42,10 @@ changed_paths:
   returned: success
   type: list
   elements: str
+effects:
+  description: For each changed path what follows from it, such as C(reload nginx.service), C(hold mysql.service) or C(run apt-get update).
+  returned: success
+  type: dict
 services_reloaded:
   description: Units that were (in check mode, would be) reloaded.
   returned: success
@@ -100,6 +104,7 @@ from ..module_utils.converge import (
     Plan,
     Validation,
     WantedUser,
+    effects,
     plan,
     unpack,
 )
@@ -209,13 +214,23 @@ def read_memory(component: str) -> Memory:
         return Memory()
     except ValueError as error:
         raise HostError(f"{memory_file(component)} is not JSON ({error}); remove it and run again") from error
-    return Memory(paths=frozenset(data["paths"]), owed=frozenset(data["owed"]), held=dict(data["held"]))
+    return Memory(
+        paths=frozenset(data["paths"]),
+        owed=frozenset(data["owed"]),
+        held=dict(data["held"]),
+        services=tuple(data.get("services", ())),
+    )
 
 
 def write_memory(component: str, memory: Memory) -> None:
     STATE_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
     text = json.dumps(
-        {"paths": sorted(memory.paths), "owed": sorted(memory.owed), "held": dict(sorted(memory.held.items()))},
+        {
+            "paths": sorted(memory.paths),
+            "owed": sorted(memory.owed),
+            "held": dict(sorted(memory.held.items())),
+            "services": sorted(memory.services),
+        },
         indent=1,
     )
     if memory_file(component).exists() and memory_file(component).read_text(encoding="utf-8") == text:
@@ -451,6 +466,7 @@ def converge(run: Run, desired: Desired, check_mode: bool, clock: float) -> dict
     result.update(
         changed=steps.changed or bool(missing_packages or missing_users),
         changed_paths=steps.changed_paths,
+        effects=effects(desired, steps),
         services_reloaded=list(steps.reload),
         services_restarted=list(steps.restart),
         services_started=list(steps.start),
@@ -462,11 +478,12 @@ def converge(run: Run, desired: Desired, check_mode: bool, clock: float) -> dict
         return result
     held = {name: actual.memory.held[name] for name in steps.still_held} | {name: clock for name in steps.hold}
     paths = frozenset({item.path for item in desired.files} | {path for path, _target in desired.links})
+    services = tuple(service.name for service in desired.services if service.running)
     if steps.changed_paths or steps.owed != actual.memory.owed:
-        write_memory(desired.component, Memory(paths=paths | actual.memory.paths, owed=steps.owed, held=held))
+        write_memory(desired.component, Memory(paths | actual.memory.paths, steps.owed, held, services))
     land(steps)
     act(run, steps)
-    write_memory(desired.component, Memory(paths=paths, owed=frozenset(), held=held))
+    write_memory(desired.component, Memory(paths, frozenset(), held, services))
     return result
 
 

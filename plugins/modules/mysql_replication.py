@@ -94,6 +94,11 @@ performed:
   returned: always
   type: list
   elements: str
+actions:
+  description: The same as data, each with C(action) and, where it sets any, C(settings).
+  returned: success
+  type: list
+  elements: dict
 log:
   description: When parts of a move of the primary were done, in seconds since this host started.
   returned: when the steps were performed
@@ -188,7 +193,8 @@ def main() -> None:
             performer.release()
     if options["refused"]:
         module.fail_json(msg=options["refused"], performed=performed, changed=bool(performed))
-    module.exit_json(changed=bool(told), performed=told, log=log)
+    actions = [{"action": step["action"], "settings": step["arguments"].get("settings", {})} for step in options["steps"]]
+    module.exit_json(changed=bool(told), performed=told, actions=actions, log=log)
 
 
 def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:

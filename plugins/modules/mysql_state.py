@@ -34,6 +34,13 @@ options:
     description: The host's own C(my.cnf); its options are compared with what the server runs with.
     type: path
     default: /etc/mysql/my.cnf
+  pending:
+    description:
+      - In check mode, the RV(ignore:diff) of the M(graphic_school.scaling.converge) that would write O(settings_file). What the server runs
+        with is then compared with the file that would be there.
+    type: list
+    elements: dict
+    default: []
   replication_user:
     description: User that replicas log in as.
     type: str
@@ -112,6 +119,7 @@ def main() -> None:
                 },
             },
             "settings_file": {"type": "path", "default": "/etc/mysql/my.cnf"},
+            "pending": {"type": "list", "elements": "dict", "default": []},
             "replication_user": {"type": "str", "default": "replication"},
             "replication_password": {"type": "str", "no_log": True},
             "port": {"type": "int", "default": 3306},
@@ -125,6 +133,9 @@ def main() -> None:
     options = module.params
     file = Path(options["settings_file"])
     settings = parse_my_cnf(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for row in options["pending"] if module.check_mode else []:
+        if row.get("after_header") == str(file) and row.get("after"):
+            settings = parse_my_cnf(row["after"])
     data = Path(str(settings.get("datadir") or "/var/lib/mysql"))
     if pymysql is None or not (data / "mysql.ibd").exists():
         module.exit_json(changed=False, server={"installed": False, "answers": False, "why": "there is no MySQL yet"})

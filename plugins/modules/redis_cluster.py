@@ -24,6 +24,13 @@ options:
     suboptions:
       name: {description: Name of the pool in messages., type: str, required: true}
       replicas: {description: How many replicas each primary has at least., type: int, default: 1}
+      leaving:
+        description:
+          - Hosts that are on their way out, or wait to come in. What they have in the cluster stays as it is; they get nothing new
+            and are never joined. M(graphic_school.scaling.redis_scale) empties them.
+        type: list
+        elements: str
+        default: []
       instances:
         description: All instances of the pool.
         type: list
@@ -95,6 +102,7 @@ def main() -> None:
     pool_spec = {
         "name": {"type": "str", "required": True},
         "replicas": {"type": "int", "default": 1},
+        "leaving": {"type": "list", "elements": "str", "default": []},
         "instances": {"type": "list", "elements": "dict", "required": True, "options": instance_spec},
     }
     module = AnsibleModule(
@@ -111,7 +119,8 @@ def main() -> None:
     steps: dict[str, list[str]] = {}
     try:
         for row in given["pools"]:
-            pool = Pool(row["name"], row["replicas"], tuple(Instance(**instance) for instance in row["instances"]))
+            instances = tuple(Instance(**instance) for instance in row["instances"])
+            pool = Pool(row["name"], row["replicas"], instances, frozenset(row["leaving"]))
             driver = PoolDriver(pool, tools)
             taken = driver.first_plan(PATIENCE_OF_A_CHECK) if module.check_mode else driver.build()
             steps[pool.name] = [str(step) for step in taken]

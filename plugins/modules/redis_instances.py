@@ -49,6 +49,11 @@ options:
     type: list
     elements: str
     default: []
+  changed_paths:
+    description: Files that this run changes; in check mode they are not there yet.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds that each wait may take.
     type: float
@@ -83,7 +88,7 @@ restart_needed:
   returned: always
   type: dict
 restarted:
-  description: Instances that were restarted.
+  description: Instances that were (in check mode, would be) restarted.
   returned: always
   type: list
   elements: str
@@ -113,8 +118,10 @@ from ..module_utils.redis_driver import (
 from ..module_utils.redis_layout import acl_revision
 
 
-def load_acl(connection: Connection, path: str, check: bool) -> bool:
+def load_acl(connection: Connection, path: str, check: bool, changing: list[str]) -> bool:
     """Load the ACL file unless its revision is loaded; return whether it was (would be) loaded."""
+    if check and path in changing:
+        return True
     file = Path(path)
     if not file.exists():
         return False
@@ -171,6 +178,7 @@ def main() -> None:
             "passwords": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "restart": {"type": "bool", "default": False},
             "restart_units": {"type": "list", "elements": "str", "default": []},
+            "changed_paths": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "float", "default": 60},
         },
         supports_check_mode=True,
@@ -190,13 +198,16 @@ def main() -> None:
             applied: Applied = apply_settings(connection, wanted, check)
             if applied.changed:
                 result["settings"][name] = sentences(applied.changed, given["secrets"])
-            if load_acl(connection, str(row["settings"].get("aclfile", "")), check):
+            if load_acl(connection, str(row["settings"].get("aclfile", "")), check, given["changed_paths"]):
                 result["acl_loaded"].append(name)
             connection.close()
             units = [unit for unit in given["restart_units"] if unit.split("@")[-1].removesuffix(".service") == name]
             if not applied.restart and not units:
                 continue
-            if not given["restart"] or check:
+            if given["restart"] and check:
+                result["restarted"].append(name)
+                continue
+            if not given["restart"]:
                 result["restart_needed"][name] = sentences(applied.restart, given["secrets"]) or units
                 continue
             restart_instance(row["address"], row["port"], name, tools)

@@ -24,21 +24,30 @@ options:
     type: path
     required: true
   release:
-    description: Name of the release.
+    description: Name of the release; needed unless O(state=seen).
     type: str
-    required: true
+    default: ""
   state:
-    description: How far the release should be brought.
+    description: How far the release should be brought, or what should be noted or told of it.
     type: str
-    choices: [prepared, migrated, current]
+    choices: [prepared, migrated, current, marked, seen]
     default: prepared
+  verdict:
+    description: What O(state=marked) notes of the release.
+    type: str
+    choices: [verified, failed, withdrawn]
+    default: failed
+  why:
+    description: Why, for whoever is refused this release later.
+    type: str
+    default: ""
   archive:
     description: The packed release on the control node, made by M(graphic_school.scaling.release_build).
     type: path
   user:
-    description: System user as which the application runs.
+    description: System user as which the application runs; needed unless O(state=marked) or O(state=seen).
     type: str
-    required: true
+    default: ""
   php:
     description: PHP's command line program.
     type: path
@@ -46,11 +55,15 @@ options:
   config_program:
     description: PHP program that writes the configuration cache, called with the release, O(values) and the file to write.
     type: path
-    required: true
+    default: /nonexistent
   values:
     description: JSON file on the host with the values that are laid over the application's configuration.
     type: path
-    required: true
+    default: /nonexistent
+  configuration_changes:
+    description: Whether this run changes the files that the configuration is made from; in check mode they are not there yet.
+    type: bool
+    default: false
   warm_commands:
     description: Artisan commands that build further caches of a release.
     type: list
@@ -157,6 +170,19 @@ steps:
   returned: success
   type: list
   elements: str
+releases:
+  description: Releases that are unpacked on the host.
+  returned: when state is seen
+  type: list
+  elements: str
+verdicts:
+  description: What the host remembers of releases, each with C(state), C(at) and C(why).
+  returned: when state is seen
+  type: dict
+blames_release:
+  description: Whether the release itself is at fault, and is known to be bad from now on.
+  returned: failure
+  type: bool
 removed:
   description: Releases that were removed from the host.
   returned: when state is current
@@ -168,6 +194,7 @@ import os
 import pwd
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -189,18 +216,23 @@ from ..module_utils.release_host import (
     point_current,
     prune,
     reload_unit,
+    remember,
+    seen,
     unpack,
 )
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "root": {"type": "path", "required": True},
-    "release": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["prepared", "migrated", "current"], "default": "prepared"},
+    "release": {"type": "str", "default": ""},
+    "state": {"type": "str", "choices": ["prepared", "migrated", "current", "marked", "seen"], "default": "prepared"},
+    "verdict": {"type": "str", "choices": ["verified", "failed", "withdrawn"], "default": "failed"},
+    "why": {"type": "str", "default": ""},
     "archive": {"type": "path"},
-    "user": {"type": "str", "required": True},
+    "user": {"type": "str", "default": ""},
     "php": {"type": "path", "default": "/usr/bin/php"},
-    "config_program": {"type": "path", "required": True},
-    "values": {"type": "path", "required": True},
+    "config_program": {"type": "path", "default": "/nonexistent"},
+    "values": {"type": "path", "default": "/nonexistent"},
+    "configuration_changes": {"type": "bool", "default": False},
     "warm_commands": {"type": "list", "elements": "str", "default": []},
     "migrate_commands": {"type": "list", "elements": "str", "default": ["migrate --force --isolated=75"]},
     "checks": {
@@ -238,6 +270,7 @@ class Host:
 
     def __init__(self, parameters: dict[str, Any], run: Runner) -> None:
         self.given, self.run = parameters, run
+        self.blames_release = False
         self.layout = Layout(Path(parameters["root"]), parameters["user"], parameters["php"])
         self.release: str = parameters["release"]
         self.recipe = Recipe(Path(parameters["config_program"]), Path(parameters["values"]), tuple(parameters["warm_commands"]))
@@ -245,7 +278,23 @@ class Host:
         self.probe = Probe(parameters["domain"], parameters["server"], time)
         self.actual: Actual = look(self.layout)
         self.signature = configuration_signature(self.layout, self.recipe)
+        if parameters["configuration_changes"] and run.module.check_mode:
+            self.signature = "another"
         self.plan: Plan = plan(Desired(self.release, self.signature), self.actual)
+
+    def foreseen(self) -> list[str]:
+        """What O(state) would do, as far as it can be known: OPcache may need a reload after a switch."""
+        state = self.given["state"]
+        if self.plan.done and state != "migrated":
+            return []
+        if state == "prepared":
+            return [step for step in self.plan.steps if step != "switch"]
+        if state == "migrated":
+            return ["migrate"]
+        used = (self.layout.release(self.release) / "bootstrap" / "cache" / "config.php").exists()
+        reload = ["reload"] if self.plan.configure and used else []
+        probe = ["probe"] if self.given["socket"] else []
+        return [*reload, *probe, *(["switch"] if self.plan.switch else [])]
 
     def prepare(self) -> list[str]:
         steps = []
@@ -267,6 +316,34 @@ class Host:
             reload_unit(unit, self.run, time)
 
     def activate(self) -> list[str]:
+        """Bring the release into service, and remember how that went."""
+        try:
+            steps = self._activate()
+        except ReleaseError as error:
+            if self.plan.switch and self._former_passes():
+                remember(self.layout, self.release, "failed", str(error), time.time())
+                self.blames_release = True
+                raise
+            if self.plan.switch and self.actual.current:
+                raise ReleaseError(
+                    f"{error}. Release {self.actual.current} fails its checks on this host too, so nothing is held against {self.release}: "
+                    "see what ails the fleet"
+                ) from error
+            raise
+        remember(self.layout, self.release, "verified", "", time.time())
+        return steps
+
+    def _former_passes(self) -> bool:
+        """Return whether the release in service passes the checks that the new one failed; without one to ask, the new one is to blame."""
+        if not (self.actual.current and self.given["socket"]):
+            return True
+        try:
+            self.probe.through_fpm(self.layout, self.actual.current, self.given["socket"], self.checks, 3)
+        except ReleaseError:
+            return False
+        return True
+
+    def _activate(self) -> list[str]:
         steps = []
         marker = self.layout.release(self.release) / RELOAD_MARKER
         # OPcache does not look at files again, so a configuration that was replaced needs a reload to be seen.
@@ -301,19 +378,35 @@ class Host:
             raise ReleaseError(f"{error}; {back}") from error
 
 
+def note(module: AnsibleModule) -> None:
+    """Do what needs no more than the application's folder: keep a verdict, or tell what is there."""
+    given = module.params
+    layout = Layout(Path(given["root"]), given["user"], given["php"])
+    changed = False
+    if given["state"] == "marked" and layout.shared.is_dir() and not module.check_mode:
+        changed = remember(layout, given["release"], given["verdict"], given["why"], time.time())
+    found = seen(layout)
+    module.exit_json(
+        changed=changed, release=given["release"], current=bool(found.current) and found.current == given["release"],
+        previous=found.current, releases=list(found.releases), verdicts={name: asdict(verdict) for name, verdict in found.verdicts.items()},
+    )
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     state = module.params["state"]
     os.umask(0o022)
+    host: Host | None = None
     try:
+        if state in ("marked", "seen"):
+            note(module)
         host = Host(module.params, Runner(module))
         answer: dict[str, Any] = {
             "release": host.release, "path": str(host.layout.release(host.release)), "previous": host.actual.current,
             "current": host.plan.done, "steps": [], "changed": False,
         }
         if module.check_mode:
-            steps = {"prepared": host.plan.steps[:2] if not host.plan.done else (), "migrated": ("migrate",), "current": ("switch",)}
-            answer.update(steps=[step for step in steps[state] if state != "prepared" or step in host.plan.steps])
+            answer.update(steps=host.foreseen())
         elif state == "prepared":
             if host.plan.unpack and not (module.params["archive"] and os.path.exists(module.params["archive"])):
                 module.exit_json(**answer, needs_archive=True)
@@ -330,7 +423,7 @@ def main() -> None:
                 "after": f"{host.release} ({host.signature[:12]}): {', '.join(answer['steps'])}\n",
             }
     except ReleaseError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), blames_release=bool(host and host.blames_release))
     module.exit_json(**answer)
 
 

@@ -46,6 +46,21 @@ options:
     description: How many packed releases stay in the cache.
     type: int
     default: 10
+  release:
+    description: Name of a release that was built before; with it O(source) is not looked at.
+    type: str
+    default: ""
+  root:
+    description: Folder of the application on the host of this task, which is asked what the fleet remembers of releases.
+    type: path
+    default: ""
+  known_bad:
+    description:
+      - What becomes of a release that is known to be bad. V(stay) keeps the one in service, and says so; V(refuse) fails, by name; V(take)
+        goes on with it.
+    type: str
+    choices: [stay, refuse, take]
+    default: stay
 attributes:
   check_mode:
     description: Names the release without building it.
@@ -78,5 +93,13 @@ commit:
 archive:
   description: The packed release on the control node.
   returned: success
+  type: str
+instead_of:
+  description: The release that the source makes, when it is known to be bad and another one stays.
+  returned: when that is so
+  type: str
+why:
+  description: What is held against it.
+  returned: when that is so
   type: str
 """

@@ -31,7 +31,11 @@ ORDER = [
     "jobs_finish",
     "sessions_follow_the_client",
     "traffic_survives_a_dead_server",
+    "deploys_lose_nothing",
+    "status_agrees_with_reality",
     "new_replicas_are_cloned",
+    "servers_come_and_go",
+    "plan_equals_the_run",
     "site_is_idempotent",
 ]
 

@@ -75,7 +75,14 @@ def more_connections_than_mysql_has(inventory: Inventory) -> None:
     inventory["app_servers"]["vars"]["php_fpm_max_children"] = 5000
 
 
+def a_job_that_outlives_its_reservation(inventory: Inventory) -> None:
+    inventory["queue_workers"]["vars"]["queue_workers_programs"] = [
+        {"name": "slow", "queues": ["emails"], "timeout": 120}
+    ]
+
+
 REFUSALS = {
+    a_job_that_outlives_its_reservation: ["worker program slow lets a job run 120 s", "lower its timeout below 90"],
     two_primaries: ["group mysql must hold exactly one host with mysql_primary: true, not: db1, db2"],
     no_primary: ["group mysql has no primary", "mysql_primary: true", "db1, db2, db3"],
     an_empty_pool: ["group app_servers is", "at least one host"],

@@ -18,6 +18,8 @@ Route::get('enrolments/{id}', [Api\EnrolmentController::class, 'show'])->whereNu
 
 Route::post('jobs', [Api\JobController::class, 'store']);
 Route::get('jobs/{id}', [Api\JobController::class, 'show'])->whereNumber('id');
+
+Route::match(['get', 'post'], 'slow', Api\SlowController::class);
 Route::get('queues', Api\QueueController::class);
 Route::get('schedule', Api\ScheduleController::class);
 

@@ -95,8 +95,8 @@ class Lab:
 
     # --- on the hosts ---------------------------------------------------------------------------------------------
 
-    def ssh(self, host: str, command: str, *, address: str | None = None, check: bool = True) -> str:
-        """Run a shell command on a host as root and return what it printed."""
+    def ssh_words(self, host: str, command: str, *, address: str | None = None) -> list[str]:
+        """The words that run a shell command on a host as root."""
         known_hosts = self.ssh_key.parent / "known_hosts"
         # No connection is shared: one to a host that was killed would hang long after the host is back.
         options = [
@@ -109,8 +109,12 @@ class Lab:
             f"UserKnownHostsFile={known_hosts}",
         ]
         words = ["ssh", "-i", str(self.ssh_key), *[word for option in options for word in ("-o", option)]]
+        return [*words, f"root@{address or self.address(host)}", command]
+
+    def ssh(self, host: str, command: str, *, address: str | None = None, check: bool = True) -> str:
+        """Run a shell command on a host as root and return what it printed."""
         done = subprocess.run(
-            [*words, f"root@{address or self.address(host)}", command],
+            self.ssh_words(host, command, address=address),
             capture_output=True,
             text=True,
             timeout=120,

@@ -108,7 +108,7 @@ def test_a_row_becomes_a_look() -> None:
 
 
 def test_a_server_that_hangs_is_dead_once_its_last_answer_is_a_second_old() -> None:
-    watcher = health.Watcher("/nowhere", "/nowhere/handover")
+    watcher = health.Watcher("/nowhere", handover="/nowhere")
     watcher.last = PRIMARY
     for _turn in range(health.STALE_TICKS):
         watcher.tick()

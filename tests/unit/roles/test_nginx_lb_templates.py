@@ -57,7 +57,8 @@ def test_another_server_is_one_more_line() -> None:
     assert changed == {"/etc/nginx/conf.d/upstream.conf"}
     old, new = (files["/etc/nginx/conf.d/upstream.conf"].splitlines() for files in (before, after))
     assert [line for line in new if line not in old] == [
-        "    server 192.0.2.23:80 max_fails=3 fail_timeout=5s;  # app3"
+        "    server 192.0.2.23:80 max_fails=3 fail_timeout=5s;  # app3",
+        "    server 192.0.2.23:80 max_fails=0 fail_timeout=5s;  # app3",
     ]
     assert [line for line in new if line in old] == old
 
@@ -115,7 +116,7 @@ def test_ipv6_can_be_turned_off() -> None:
 def test_unknown_names_are_turned_away_when_names_are_given() -> None:
     text = app(nginx_lb_server_names=["school.example.com", "www.example.com"])
     assert directives(text, "server_name") == ["_", "school.example.com www.example.com", "_"]
-    assert directives(text, "return") == ["301 https://$host$request_uri", "421"]
+    assert directives(text, "return") == ["301 https://$host$request_uri", "502", "421"]
     assert sum("reuseport" in value for value in directives(text, "listen")) == 2
 
 
@@ -177,3 +178,14 @@ def test_a_check_without_a_certificate_does_not_ask_nginx() -> None:
     assert fleet.converge_arguments("nginx_lb")[0]["validate"] == []
     fleet = Fleet(vars=ALONE | {"nginx_lb_tls_certificate": "", "ansible_check_mode": False})
     assert fleet.converge_arguments("nginx_lb")[0]["validate"] != []
+
+
+def test_a_request_that_nobody_was_sent_meets_every_server_once_more() -> None:
+    files = render()
+    sent = re.compile(re.findall(r'"~(.+?)" 0;', files["/etc/nginx/nginx.conf"])[0])
+    assert all(sent.match(bytes_sent) for bytes_sent in ("0", "-", "0, 0", "0, 0, -")), "refused, or nobody asked"
+    assert not any(sent.match(bytes_sent) for bytes_sent in ("119", "0, 119", "119, 0", "10")), "somebody was sent something"
+    upstream = files["/etc/nginx/conf.d/upstream.conf"]
+    again = upstream[upstream.index("upstream app_any {") :]
+    assert re.findall(r"server (\S+) max_fails=0", again) == ["192.0.2.21:80", "192.0.2.22:80"]
+    assert "proxy_pass http://app_any;" in files["/etc/nginx/conf.d/app.conf"]

@@ -163,17 +163,39 @@ def test_the_size_of_a_host(variables: dict[str, Any], size: tuple[Any, ...]) ->
     assert (server["vcpus"], server["memory_mb"], server["storage"]) == size
 
 
-def test_a_small_fleet_may_put_everything_on_three_hosts() -> None:
-    hosts = ["a", "b", "c"]
+def test_a_small_fleet_may_share_hosts_between_tiers() -> None:
+    front, back = ["a", "d", "e"], ["b", "c"]
     groups = {
-        tier: list(hosts) for tier in ("load_balancers", "app_servers", "mysql", "redis_cluster", "queue_workers")
+        "app_servers": list(front),
+        "queue_workers": list(front),
+        "load_balancers": list(back),
+        "mysql": list(back),
+        "redis_cluster": front + back,
     }
-    hostvars: HostVars = {host: {"ansible_host": f"192.0.2.{n}"} for n, host in enumerate(hosts, start=1)}
+    hostvars: HostVars = {host: {"ansible_host": f"192.0.2.{n}"} for n, host in enumerate(front + back, start=1)}
     hostvars["b"]["mysql_primary"] = True
     fleet = topology(groups, hostvars)
-    assert fleet["hosts"]["b"]["tiers"] == ["load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster"]
+    assert fleet["hosts"]["a"]["tiers"] == ["app_servers", "queue_workers", "redis_cluster"]
+    assert fleet["hosts"]["b"]["tiers"] == ["load_balancers", "mysql", "redis_cluster"]
     assert fleet["mysql"]["primary"]["name"] == "b"
     assert list(fleet["mysql_clusters"]) == ["mysql"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "other", "reason"),
+    [
+        pytest.param("load_balancers", "app_servers", "port 80", id="two web servers on one port"),
+        pytest.param("mysql", "app_servers", "port 3306", id="the application's router beside MySQL"),
+        pytest.param("mysql", "queue_workers", "port 3306", id="the workers' router beside MySQL"),
+    ],
+)
+def test_tiers_that_want_one_port_are_refused(tier: str, other: str, reason: str) -> None:
+    groups, hostvars = inventory()
+    groups[other].append(groups[tier][0])
+    with pytest.raises(FleetError) as refusal:
+        topology(groups, hostvars)
+    assert f"host {groups[tier][0]} is in {tier} and in {other}: " in str(refusal.value)
+    assert reason in str(refusal.value)
 
 
 def test_groups_may_have_names_of_their_own() -> None:

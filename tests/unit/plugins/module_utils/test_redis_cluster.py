@@ -519,7 +519,7 @@ aaaaaaa 192.0.2.9:6379@16379 handshake - 0 0 0 disconnected
 def test_cluster_nodes_is_read_with_hostnames_shards_and_open_slots() -> None:
     lines = parse_nodes(TEXT)
     assert lines[0] == Line(
-        "07c37df", "192.0.2.1:6379", frozenset({"myself", "master"}), None, True, frozenset(range(5461)), True
+        "07c37df", "192.0.2.1:6379", frozenset({"myself", "master"}), None, True, frozenset(range(5461)), True, ((93, "292f8b"),),
     )
     assert lines[1].slots == frozenset(range(5461, 10923)) | {16000}
     assert (lines[2].address, lines[2].primary_id) == ("192.0.2.3:6380", "67ed2db")
@@ -530,7 +530,15 @@ def test_what_is_comes_from_what_the_instances_say() -> None:
     me = Instance("redis1", "192.0.2.1", 6379)
     actual = observe(Pool("durable", 1, (me,)), {me: (parse_nodes(TEXT), 7)})
     assert actual.nodes == (
-        Node(me, "07c37df", None, frozenset(range(5461)), frozenset({"67ed2db", "e7d1eec", "292f8b3"}), 7),
+        Node(
+            me,
+            "07c37df",
+            None,
+            frozenset(range(5461)),
+            frozenset({"67ed2db", "e7d1eec", "292f8b3"}),
+            7,
+            migrating=((93, "292f8b"),),
+        ),
     )
     assert [(stranger.id, stranger.failed) for stranger in actual.strangers] == [
         ("292f8b3", True),

@@ -5,8 +5,8 @@ GET /primary            200 when it takes writes; 404 while it is about to hand 
                         disable-on-404) sends it nothing new and lets what runs there end
 GET /watch?state=S      the same, but only once it is no longer S (or after 20 s): who waits here learns of a change at once
 GET /handover           whom of those that asked in the last second the 404 has reached: the handover begins when it is all
-GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, so that HAProxy
-                        (http-check disable-on-404) lets running queries end there; 503 when it is dead
+GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, or out of traffic, so
+                        that HAProxy (http-check disable-on-404) lets running queries end there; 503 when it is dead
 GET /alive              200 when it answers
 
 Every other answer is 503. The body is JSON. One thread asks the server again and again over one connection; requests are answered from
@@ -24,6 +24,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,6 +33,8 @@ HANDOVER_TICK_SECONDS = 0.02
 TICK_SECONDS = 0.1
 STALE_TICKS = 10
 DEFAULT_MAX_LAG = 5.0
+# The mark that the module traffic leaves on a host that is to get no new reads. A primary stays primary: it is moved by a switchover.
+OUT_OF_TRAFFIC = Path("/etc/graphic_school/out-of-traffic/mysql")
 WATCH_SECONDS = 20.0
 # Whoever moves the primary touches this file again and again; when he dies, the primary serves on after this time.
 HANDOVER_SECONDS = 5.0
@@ -117,9 +120,9 @@ def lag_seconds(all_applied: bool, applying_age: int | None, queued_age: int | N
 
 
 def answer(
-    path: str, query: dict[str, list[str]], look: Look | None, handing_over: bool = False
+    path: str, query: dict[str, list[str]], look: Look | None, *, out: bool = False, handing_over: bool = False
 ) -> tuple[int, dict[str, Any]]:
-    """Return the status and the body for a request; ``look`` is None while the server does not answer."""
+    """Return the status and the body for a request; ``look`` is None while the server does not answer, ``out`` tells of the mark."""
     if path not in ("/primary", "/replica", "/alive"):
         return 503, {"state": "unknown path", "paths": ["/primary", "/replica?max_lag=N", "/alive"]}
     if look is None:
@@ -139,6 +142,8 @@ def answer(
         return 503, {"state": "max_lag is not a number"}
     if look.writable or look.source is None:
         return 404, {"state": "not a replica", **body}
+    if out:
+        return 404, {"state": "out of traffic", **body}
     if look.lag is None:
         return 404, {"state": "not replicating", **body}
     return (200, {"state": "replica", **body}) if look.lag <= limit else (404, {"state": "behind", **body})
@@ -163,7 +168,7 @@ class Watcher(threading.Thread):
         return self.last if self.age <= STALE_TICKS else None
 
     def primary(self) -> tuple[int, dict[str, Any]]:
-        return answer("/primary", {}, self.look(), self.handing_over)
+        return answer("/primary", {}, self.look(), handing_over=self.handing_over)
 
     def wait_for_other_than(self, state: str, seconds: float) -> None:
         with self.changed:
@@ -256,7 +261,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/handover":
             status, body = 200, {"handing_over": watcher.handing_over, "not_told": watcher.not_told()}
         else:
-            status, body = answer(path, query, watcher.look(), watcher.handing_over)
+            status, body = answer(path, query, watcher.look(), out=OUT_OF_TRAFFIC.exists(), handing_over=watcher.handing_over)
         if path == "/primary":
             watcher.told(self.client_address[0], body["state"])
         payload = json.dumps(body).encode() + b"\n"

@@ -1,0 +1,56 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judge what every host said, print the table, write it as JSON; an ill fleet is a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.fleet_status import Limits, as_text, assess, count
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "fleet": {"type": "dict", "required": True},
+    "answers": {"type": "dict", "required": True},
+    "file": {"type": "path"},
+    "lag_seconds": {"type": "float", "default": 5.0},
+    "queue_jobs": {"type": "int", "default": 1000},
+    "certificate_days": {"type": "int", "default": 7},
+    "disk_free_percent": {"type": "int", "default": 5},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    _requires_connection = False
+    _supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        limits = Limits(
+            lag_seconds=arguments["lag_seconds"],
+            queue_jobs=arguments["queue_jobs"],
+            certificate_days=arguments["certificate_days"],
+            certificate_note_days=max(21, arguments["certificate_days"]),
+            disk_free_percent=arguments["disk_free_percent"],
+        )
+        status = assess(arguments["fleet"], arguments["answers"], limits)
+        data = json.loads(json.dumps(status.as_dict(), default=str))
+        if arguments["file"]:
+            try:
+                Path(arguments["file"]).write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise AnsibleActionFail(f"status_file {arguments['file']} can't be written: {error.strerror}") from error
+        Display().display(f"\n{as_text(status)}\n")
+        result.update(changed=False, healthy=status.healthy, status=data)
+        if not status.healthy:
+            lines = "\n".join(str(finding) for finding in status.ill)
+            result.update(failed=True, msg=f"The fleet is not healthy, {count(len(status.ill))}:\n{lines}")
+        return result

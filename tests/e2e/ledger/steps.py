@@ -1,0 +1,268 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be done to the fleet while it serves: commands, and machines that lose their power."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from lab import site
+from tests.e2e.ledger.book import Book
+from tests.e2e.ledger.weights import without_privilege
+from tests.e2e.support.lab import ROOT, Lab
+from tests.e2e.support.redis_pools import durable_primaries, pools_are_whole
+from tests.e2e.support.waiting import until
+from tests.e2e.support.web import visiting
+
+
+@dataclass
+class Stage:
+    """What a step works with."""
+
+    lab: Lab
+    book: Book
+    log: Path
+    arguments: str = ""
+    hold_seconds: float = 20.0
+    command_seconds: float = 1200.0
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    exit_codes: list[int] = field(default_factory=list)
+
+    def shell(self, command: str) -> int:
+        """Run a command as a person would, its output to the log; bounded in time."""
+        with self.log.open("ab") as sink:
+            sink.write(f"$ {command}\n".encode())
+            sink.flush()
+            process = subprocess.Popen(
+                without_privilege(command),
+                cwd=ROOT,
+                env=site.environment(Path(sys.prefix), accelerate=True),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+            deadline = time.monotonic() + self.command_seconds
+            while process.poll() is None:
+                if self.interrupted.wait(0.1) or time.monotonic() > deadline:
+                    # As Ctrl-C would: the whole group, so that Ansible can say good-bye.
+                    os.killpg(process.pid, signal.SIGINT)
+                    try:
+                        process.wait(30)
+                    except subprocess.TimeoutExpired:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
+                    sink.write(b"\nended by the ledger: interrupted, or out of time\n")
+        self.exit_codes.append(process.returncode)
+        return process.returncode
+
+    def note(self, line: str) -> None:
+        with self.log.open("a", encoding="utf-8") as sink:
+            sink.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def hold(self, seconds: float | None = None) -> None:
+        self.interrupted.wait(self.hold_seconds if seconds is None else seconds)
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    run: Callable[[Stage], object]
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+def command(words: str) -> Step:
+    """A shell command, from the checkout's root."""
+    return Step(words, lambda stage: stage.shell(words))
+
+
+def play(playbook: str, *options: str) -> Step:
+    """A playbook on the lab; the run's own ARGS come last, so they win."""
+    words = f"ansible-playbook -i inventories/lab playbooks/{playbook}.yml {shlex.join(options)}".rstrip()
+    return Step(words, lambda stage: stage.shell(f"{words} {stage.arguments}".rstrip()))
+
+
+def wait(seconds: float | None = None) -> Step:
+    return Step("wait", lambda stage: stage.hold(seconds))
+
+
+# --- whom it meets: asked at the moment, never taken from the inventory -----------------------------------------------
+
+
+def an_app_server(lab: Lab) -> str:
+    return lab.tier("app_servers")[-1]
+
+
+def a_worker(lab: Lab) -> str:
+    return lab.tier("queue_workers")[0]
+
+
+def the_store(lab: Lab) -> str:
+    return lab.tier("object_storage")[0]
+
+
+def holder_of_the_vip(lab: Lab) -> str:
+    for host in lab.tier("load_balancers"):
+        if f" {lab.vip}/" in lab.ssh(host, "ip -4 -o address show", check=False):
+            return host
+    raise AssertionError(f"no load balancer holds {lab.vip}")
+
+
+def mysql_roles(lab: Lab) -> tuple[str, list[str]]:
+    """The server that takes writes, and those that don't; servers that don't answer are in neither."""
+    writable: list[str] = []
+    others: list[str] = []
+    for host in lab.tier("mysql"):
+        try:
+            read_only = lab.sql(host, "SELECT @@super_read_only")[0][0]
+        except (AssertionError, subprocess.TimeoutExpired):
+            continue
+        (writable if read_only == "0" else others).append(host)
+    assert len(writable) == 1, f"one MySQL server may take writes, not: {', '.join(writable) or 'none'}"
+    return writable[0], others
+
+
+def the_mysql_primary(lab: Lab) -> str:
+    return mysql_roles(lab)[0]
+
+
+def a_mysql_replica(lab: Lab) -> str:
+    return mysql_roles(lab)[1][-1]
+
+
+def a_redis_primary(lab: Lab) -> str:
+    return sorted(durable_primaries(lab).values())[-1]
+
+
+# --- machines -----------------------------------------------------------------------------------------------------
+
+
+def _during(choose: Callable[[Lab], str], what: str, fault: Callable[[Stage, str], AbstractContextManager[None]]) -> Step:
+    """A fault at a host that is chosen when it happens; it lasts the stage's hold time, and ends with a whole fleet."""
+
+    def run(stage: Stage) -> None:
+        host = choose(stage.lab)
+        stage.note(f"{what} {host}")
+        with fault(stage, host):
+            stage.hold()
+        wait_until_whole(stage)
+
+    return Step(f"{what} {words(choose)}", run)
+
+
+def killed(choose: Callable[[Lab], str]) -> Step:
+    """The host loses its power for a while."""
+    return _during(choose, "kill", lambda stage, host: stage.lab.dead(host))
+
+
+def hanging(choose: Callable[[Lab], str]) -> Step:
+    """The host stands still for a while: its connections stay open, and nothing answers."""
+
+    @contextmanager
+    def paused(stage: Stage, host: str) -> Iterator[None]:
+        stage.lab.podman("pause", host)
+        try:
+            yield
+        finally:
+            stage.lab.podman("unpause", host)
+
+    return _during(choose, "pause", paused)
+
+
+def rebooted(choose: Callable[[Lab], str]) -> Step:
+    """The host reboots by itself; nobody helps it."""
+
+    @contextmanager
+    def restarted(stage: Stage, host: str) -> Iterator[None]:
+        stage.lab.podman("restart", host)
+        stage.lab.wait_for_boot(host)
+        yield
+
+    return _during(choose, "reboot", restarted)
+
+
+def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
+    """The hosts of a tier reach the host no more, nor it them; everybody else does."""
+
+    @contextmanager
+    def partitioned(stage: Stage, host: str) -> Iterator[None]:
+        peers = ", ".join(stage.lab.address(name) for name in stage.lab.tier(tier))
+        rules = "".join(
+            f"add chain inet ledger {hook} {{ type filter hook {hook} priority -300; }}\n"
+            f"add rule inet ledger {hook} ip {side} {{ {peers} }} drop\n"
+            for hook, side in (("input", "saddr"), ("output", "daddr"))
+        )
+        stage.lab.ssh(host, f"printf '%s' {shlex.quote('add table inet ledger' + chr(10) + rules)} | nft -f -")
+        try:
+            yield
+        finally:
+            stage.lab.ssh(host, "nft delete table inet ledger")
+
+    return _during(choose, f"cut off {tier} from", partitioned)
+
+
+def killed_for_good(choose: Callable[[Lab], str]) -> Step:
+    """The host loses its power; `everything_started` is for a later step."""
+
+    def run(stage: Stage) -> None:
+        host = choose(stage.lab)
+        stage.note(f"kill {host}")
+        stage.lab.podman("kill", host)
+
+    return Step(f"kill {words(choose)}", run)
+
+
+def everything_started() -> Step:
+    """Power for every host that has none, up to a whole fleet."""
+
+    def run(stage: Stage) -> None:
+        running = subprocess.run(
+            ["podman", "ps", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for host in stage.lab.containers():
+            if host not in running:
+                stage.lab.podman("start", host)
+                if host in stage.lab.hosts:
+                    stage.lab.wait_for_boot(host)
+        wait_until_whole(stage)
+
+    return Step("start what is off", run)
+
+
+def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
+    """Deep health, every app server serving, every Redis instance linked, every MySQL replica running."""
+    lab = stage.lab
+
+    def well() -> bool:
+        with visiting(lab.url, lab.vip, lab.ca_file, timeout=5) as visitor:
+            answer = visitor.get("/api/health")
+            assert answer.status_code == 200, f"GET /api/health: {answer.status_code} {answer.text[:300]}"
+        return True
+
+    def patient() -> bool:
+        try:
+            return well()
+        except httpx.TransportError as error:
+            raise AssertionError(str(error)) from error
+
+    until("the fleet is well", patient, seconds=seconds, every=1)
+    until("Redis' pools are whole", lambda: pools_are_whole(lab), seconds=seconds, every=1)
+
+
+def words(choose: Callable[[Lab], str]) -> str:
+    return choose.__name__.replace("_", " ")
