@@ -146,7 +146,8 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
         connection,
         "SELECT c.host, c.port, c.user, c.auto_position, c.ssl_allowed, c.ssl_ca_file, c.ssl_certificate, c.ssl_key, "
         "c.ssl_verify_server_certificate, c.connection_retry_count, s.service_state AS receiver, "
-        "s.received_transaction_set AS received, s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error, a.service_state AS applier "
+        "s.received_transaction_set AS received, s.last_error_number AS receiver_errno, "
+        "s.last_error_message AS receiver_error, a.service_state AS applier "
         "FROM performance_schema.replication_connection_configuration c "
         "JOIN performance_schema.replication_connection_status s USING (channel_name) "
         "JOIN performance_schema.replication_applier_status a USING (channel_name) WHERE channel_name = ''",

@@ -72,8 +72,8 @@ def switchover(cluster: Cluster, actual: Mapping[str, State], options: Options) 
     ill = _ill(cluster, servers, states, primary)
     left_over = [name for name in ill if _never_attached(servers, states[name], primary)]
     if left_over and not options.to and len(left_over) == len(ill):
-        why = f"{primary} is primary; an earlier move was interrupted, so this run only finishes it: {', '.join(left_over)}"
-        return Move(primary, "", (why,))
+        only = f"{primary} is primary; an earlier move was interrupted, so this run only finishes it: {', '.join(left_over)}"
+        return Move(primary, "", (only,))
     if ill:
         raise PlanError(
             f"cluster {cluster.name} is not well, so its primary {primary} stays where it is: "
@@ -94,11 +94,11 @@ def switchover(cluster: Cluster, actual: Mapping[str, State], options: Options) 
         + ("was asked for" if options.to else "misses least of " + ", ".join(candidates))
         + f" ({behind[chosen]} transaction(s) under way)",
     )
-    return _handing_over(cluster, servers, primary, chosen, options, why)
+    return _handing_over(cluster, servers, primary, chosen, options, why=why)
 
 
 def _handing_over(
-    cluster: Cluster, servers: Mapping[str, Server], former: str, chosen: str, options: Options, why: tuple[str, ...]
+    cluster: Cluster, servers: Mapping[str, Server], former: str, chosen: str, options: Options, *, why: tuple[str, ...]
 ) -> Move:
     source, target = servers[former].address, servers[chosen].address
     others = [name for name in servers if name not in (former, chosen)]
@@ -148,7 +148,7 @@ def _finish_interrupted(
     why = f"no server takes writes: an earlier run was interrupted; {chosen} becomes primary"
     if not former or chosen == former:
         return _standing_still(cluster, servers, list(servers), chosen, options, former="", why=(why,))
-    return _handing_over(cluster, servers, former, chosen, options, (why,))
+    return _handing_over(cluster, servers, former, chosen, options, why=(why,))
 
 
 def _ill(

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .mysql_client import ClientError, Connection, Performer, error_number, rows, text
@@ -362,7 +363,9 @@ class Mover(Performer):
         wanted = GtidSet.parse(gtids)
         found = GtidSet.parse(",".join(SAVED_GTID.findall(saved)))
         if missing := wanted.minus(found):
-            raise ClientError(f"{path} lacks {len(missing)} of {len(wanted)} transaction(s): {missing}; this server's data was left as it is")
+            raise ClientError(
+                f"{path} lacks {len(missing)} of {len(wanted)} transaction(s): {missing}; this server's data was left as it is"
+            )
 
     # -- after the primary's death --------------------------------------------------------------------------------------
 
@@ -385,15 +388,16 @@ class Mover(Performer):
         self._lock(local, STILL)
         self._note("stands still")
 
+    def _moves(self, remote: Connection) -> str:
+        return "" if self._is_held(remote, STILL) else "waiting"
+
     def _do_promote(self, port: int, others: Sequence[str], acknowledgements: int, force: bool) -> None:
         """Become primary once all ``others`` stand still and none of them holds more than this server."""
         local = self._hold(TAKEN)
         ours = GtidSet.parse(self._one(local, "@@GLOBAL.gtid_executed"))
         for other in others:
             remote = self._remote(other, port, self.wait_seconds)
-            self._poll(
-                f"{other} did not stand still", self.wait_seconds, lambda remote=remote: "" if self._is_held(remote, STILL) else "waiting"
-            )
+            self._poll(f"{other} did not stand still", self.wait_seconds, partial(self._moves, remote))
             more = GtidSet.parse(self._one(remote, "@@GLOBAL.gtid_executed")).minus(ours)
             if more and not force:
                 raise ClientError(

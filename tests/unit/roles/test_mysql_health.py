@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -129,3 +131,38 @@ def test_a_replica_without_its_source_ages(
     receiver: str, applier: str, silent: float | None, lag: float | None
 ) -> None:
     assert health.look_from({**ROW, "receiver": receiver, "applier": applier}, silent).lag == lag
+
+
+def test_a_primary_that_hands_over_takes_nothing_new_and_keeps_what_it_has() -> None:
+    assert health.answer("/primary", {}, PRIMARY, handing_over=True)[0] == 404
+    assert health.answer("/primary", {}, REPLICA, handing_over=True)[0] == 503
+
+
+def test_who_has_not_heard_of_a_handover_is_told_apart() -> None:
+    watcher = health.Watcher("/nowhere", "/nowhere/handover")
+    watcher.told("192.0.2.21", "handing over")
+    watcher.told("192.0.2.22", "primary")
+    assert watcher.not_told() == ["192.0.2.22"]
+
+
+def test_a_handover_that_nobody_carries_on_is_over(tmp_path: Path) -> None:
+    file = tmp_path / "handover"
+    watcher = health.Watcher("/nowhere", str(file))
+    assert not watcher.watch_handover()
+    file.touch()
+    assert watcher.watch_handover()
+    os.utime(file, (1, 1))
+    assert not watcher.watch_handover()
+
+
+def test_who_watches_hears_of_a_change_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "handover"
+    watcher = health.Watcher("/nowhere", str(file))
+    watcher.last = PRIMARY
+    watcher.watch_handover()
+    waiting = threading.Thread(target=watcher.wait_for_other_than, args=("primary", 10))
+    waiting.start()
+    file.touch()
+    watcher.watch_handover()
+    waiting.join(2)
+    assert not waiting.is_alive()

@@ -236,6 +236,19 @@ def test_transactions_that_the_primary_never_had_are_not_thrown_away() -> None:
     assert steps(found, "db3") == []
 
 
+def test_a_former_primary_with_the_remainder_of_a_crash_is_saved_then_copied() -> None:
+    states = {**RUNNING, "db3": State(executed=gtids(db1=9, db3=2), databases=frozenset({"school"}), users=HELD)}
+    found = plan(THREE, states, replace(WANTED, rejoin_transactions=2))
+    assert found.refused == {}
+    assert steps(found, "db3") == ["replicas: save", "replicas: clone", "replicas: attach"]
+    assert list(plan(THREE, states, replace(WANTED, rejoin_transactions=1)).refused) == ["db3"]
+
+
+def test_transactions_whose_binary_logs_are_gone_cannot_be_saved() -> None:
+    state = State(executed=gtids(db1=9, db3=2), purged=gtids(db3=1), databases=frozenset({"school"}), users=HELD)
+    assert list(plan(THREE, {**RUNNING, "db3": state}, replace(WANTED, rejoin_transactions=9)).refused) == ["db3"]
+
+
 def test_a_replica_that_is_ahead_of_what_the_primary_said_a_moment_ago_is_right() -> None:
     assert plan(THREE, {**RUNNING, "db2": replica_state(gtids(db1=12))}, WANTED).refused == {}
 
