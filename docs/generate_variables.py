@@ -28,6 +28,7 @@ FLEET_KEYS = {
     "fleet_vip": "address that clients use and keepalived moves; set it for the load balancers",
     "fleet_interface": "network interface that carries the VIP; default `eth0`",
     "fleet_groups": "names of your groups, where they differ: `{app_servers: web, queue_workers: null}`; null means none",
+    "fleet_host": "only with `-e`: the host that a verb is about, or several with commas",
     "fleet_secrets_dir": "folder on the control node that keeps the internal CA and the certificates",
 }
 
