@@ -152,6 +152,9 @@ def _start(rows: Sequence[Row], here: Mapping[str, Container]) -> None:
         state = here[row["name"]].state
         if state != "running":
             podman("unpause" if state == "paused" else "start", row["name"])
+            # Podman forgets at each start what it was told with `podman update`.
+            if row.get("memory_mb") and row.get("vcpus"):
+                fleet.resize(row["name"], int(row["memory_mb"]), int(row["vcpus"]))
 
 
 def _list(rows: Sequence[Row], here: Mapping[str, Container]) -> None:

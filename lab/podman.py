@@ -36,8 +36,8 @@ class Container:
 
     @property
     def ours(self) -> bool:
-        """True when the lab made it."""
-        return self.labels.get(settings.LABEL) == settings.NAME
+        """True when the lab made it. Its images carry the first label too, and whatever anybody starts from them inherits it."""
+        return self.labels.get(settings.LABEL) == settings.NAME and settings.CHECKOUT_LABEL in self.labels
 
 
 @cache
