@@ -210,7 +210,7 @@ def _components(look: _Look) -> Iterator[Finding]:
 
 def _services(look: _Look) -> Iterator[Finding]:
     for unit, told in look.part("services").items():
-        if told["state"] in ("active", "reloading", "activating"):
+        if told["state"] in ("active", "reloading", "activating", "done"):
             continue
         stopped = f"is {told['state']}" + (f" ({told['result']})" if told["result"] not in ("", "success") else "")
         if STOPPED_OUT_OF_TRAFFIC.get(unit) in look.out:

@@ -48,16 +48,22 @@ def services(run: Run, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Each unit's state, as systemd tells it."""
     if not names:
         return {}
-    told = run(["systemctl", "show", "--property=Id,ActiveState,SubState,Result,NRestarts", "--", *names])
+    told = run(["systemctl", "show", "--property=Id,Type,ActiveState,SubState,Result,NRestarts", "--", *names])
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in told.strip().split("\n\n")]
     return {
         name: {
-            "state": block.get("ActiveState", "unknown"),
+            "state": _state(block),
             "result": block.get("Result", ""),
             "restarts": block.get("NRestarts", "0"),
         }
         for name, block in zip(names, blocks, strict=False)
     }
+
+
+def _state(block: dict[str, str]) -> str:
+    """What systemd calls the unit; "done" for a oneshot that ended well or whose condition passed it over."""
+    state = block.get("ActiveState", "unknown")
+    return "done" if (block.get("Type"), state, block.get("Result")) == ("oneshot", "inactive", "success") else state
 
 
 def failed_units(run: Run) -> list[str]:

@@ -23,7 +23,7 @@ from tests.e2e.support.redis_pools import POOLS, connect
 LAB_INVENTORY = ROOT / "inventories/lab"
 # One host of a tier is as good as all for what is proven here, but a replica is only one beside its primary.
 OVERLAY: dict[str, Any] = {
-    "app_servers": {"vars": {"fleet_memory_mb": 2048, "php_fpm_ini": {"max_input_vars": 4000}}},
+    "app_servers": {"vars": {"fleet_memory_mb": 896, "php_fpm_ini": {"max_input_vars": 4000}}},
     "mysql": {"vars": {"mysql_settings": {"long_query_time": 2, "innodb_page_cleaners": 2}}},
     "redis_cluster": {"vars": {"redis_cluster_maxmemory_mb": 200}},
 }

@@ -86,10 +86,12 @@ def test_a_release_is_current_only_when_it_is_there(tmp_path: Path) -> None:
 
 def test_units_are_told_apart_in_the_order_they_were_asked() -> None:
     printed = "Id=a.service\nActiveState=active\nSubState=running\nResult=success\nNRestarts=0\n\n"
-    printed += "Id=b.service\nActiveState=failed\nSubState=failed\nResult=exit-code\nNRestarts=4\n"
-    assert ask.services(lambda command: printed, ["a.service", "b.service"]) == {
+    printed += "Id=b.service\nActiveState=failed\nSubState=failed\nResult=exit-code\nNRestarts=4\n\n"
+    printed += "Id=c.service\nType=oneshot\nActiveState=inactive\nSubState=dead\nResult=success\nNRestarts=0\n"
+    assert ask.services(lambda command: printed, ["a.service", "b.service", "c.service"]) == {
         "a.service": {"state": "active", "result": "success", "restarts": "0"},
         "b.service": {"state": "failed", "result": "exit-code", "restarts": "4"},
+        "c.service": {"state": "done", "result": "success", "restarts": "0"},
     }
     assert ask.services(lambda command: pytest.fail("nothing to ask"), []) == {}
 
