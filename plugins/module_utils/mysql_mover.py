@@ -177,6 +177,7 @@ class Mover(Performer):
             self.wait_seconds,
             lambda: ", ".join(name for name, remote in remotes.items() if not self._is_held(remote, HAND)),
         )
+
         def sessions() -> dict[int, Session]:
             return sessions_from(rows(local, SESSIONS), SYSTEM_USERS | {self.replication.user})
 
