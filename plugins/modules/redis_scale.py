@@ -24,7 +24,7 @@ options:
     suboptions:
       name: {description: Name of the pool in messages., type: str, required: true}
       replicas: {description: How many replicas each primary has at least., type: int, default: 1}
-      leaving: {description: Hosts that get nothing new, and are emptied., type: list, elements: str, default: []}
+      leaving: {description: "Hosts that get nothing new, and are emptied.", type: list, elements: str, default: []}
       instances:
         description: All instances of the pool, those on leaving hosts too.
         type: list

@@ -41,12 +41,13 @@ class Arrival:
 
 
 def arrivals(
-    rate: float, seconds: float, *, mix: Mapping[str, float] = MIX, kept_share: float = KEPT_SHARE, seed: int = 0
+    rate: float, seconds: float, *, mix: Mapping[str, float] | None = None, kept_share: float = KEPT_SHARE, seed: int = 0
 ) -> Iterator[Arrival]:
     """Arrivals of a Poisson process: `rate` a second on average, independent of each other, the same for the same seed."""
     if rate <= 0 or seconds <= 0:
         raise ValueError(f"rate and seconds must be above 0, not: {rate:g} and {seconds:g}")
     chance = random.Random(seed)
+    mix = mix or MIX
     kinds, weights = list(mix), list(mix.values())
     number, at = 0, chance.expovariate(rate)
     while at < seconds:

@@ -34,9 +34,9 @@ pytestmark = pytest.mark.self_test
 HEAVY = {**MIX, "slow": 0.5, "slow_post": 5}
 
 
-def one_run(lab: Lab, folder: Path, *steps: Callable[[Stage], object], mix: Mapping[str, float] = MIX) -> dict[str, Any]:
+def one_run(lab: Lab, folder: Path, *steps: Callable[[Stage], object], mix: Mapping[str, float] | None = None) -> dict[str, Any]:
     name = folder.name
-    row = Row(f"seeded: {name}", tuple(Step(step.__name__, step) for step in steps) or VERBS["none"].steps, mix=mix)
+    row = Row(f"seeded: {name}", tuple(Step(step.__name__, step) for step in steps) or VERBS["none"].steps, mix=mix or MIX)
     options = Options(
         name, row, folder, rate=25, before_seconds=6, after_seconds=4, hold_seconds=8, jobs_seconds=20
     )

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.settings_text import FORMATS, HIDDEN, Difference, changed_lines, differences, hidden
 
-Rows = list[tuple[str, str | None, str | None]]
+Rows: TypeAlias = "list[tuple[str, str | None, str | None]]"
 
 CASES: dict[str, tuple[str, str, str, Rows]] = {
     "my.cnf, a value": (
