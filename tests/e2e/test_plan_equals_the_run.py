@@ -24,7 +24,7 @@ LAB_INVENTORY = ROOT / "inventories/lab"
 # One host of a tier is as good as all for what is proven here, but a replica is only one beside its primary.
 OVERLAY: dict[str, Any] = {
     "app_servers": {"vars": {"fleet_memory_mb": 896, "php_fpm_ini": {"max_input_vars": 4000}}},
-    "mysql": {"vars": {"mysql_settings": {"long_query_time": 2, "innodb_page_cleaners": 2}}},
+    "mysql": {"vars": {"mysql_settings": {"long_query_time": 2, "innodb_read_io_threads": 6}}},
     "redis_cluster": {"vars": {"redis_cluster_maxmemory_mb": 200}},
 }
 TAGS = "php_fpm,app_server,mysql,redis_cluster"
@@ -166,7 +166,7 @@ def megabytes(text: str) -> int:
 def test_afterwards_the_plan_says_that_nothing_is_left(lab: Lab, play: Callable[..., Run], wished: list[Path]) -> None:
     plan, _printed = planned(lab, play, wished)
     assert plan["changing"] == [], plan["changes"] + plan["actions"]
-    assert [note for note in plan["notes"] if "is primary and is not restarted: innodb_page_cleaners" in note], plan["notes"]
+    assert [note for note in plan["notes"] if "is primary and is not restarted: innodb_read_io_threads" in note], plan["notes"]
 
 
 def test_a_fleet_that_the_run_would_refuse_is_refused_in_the_same_words(lab: Lab) -> None:
