@@ -1,24 +1,27 @@
 # The commands of this checkout. Each says what it does in `make help`; the work is Python: lab/ and tests/.
 PYTHON := $$(lab/find-python)
 VENV := .lab/venv/bin
-# ACCELERATE=0 runs the playbooks without mitogen; KEEP_IMAGES=1 lets demo-down keep the images.
-ACCELERATE ?= 1
+# ACCELERATE=1 runs the playbooks with mitogen, which pays where the way to the hosts is long: beside them, plain is faster
+# (make bench). KEEP_IMAGES=1 lets demo-down keep the images.
+ACCELERATE ?= 0
 KEEP_IMAGES ?= 0
 # What `make e2e` does under load: a name of tests/e2e/ledger/rows.py, or any command.
 VERB ?= none
 COMMAND ?=
 ARGS ?=
 OPTIONS ?=
+# Which interruptions `make interrupts` tries, by number; all when empty.
+STEPS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status check sanity proof e2e e2e-self-test test bench
+.PHONY: help demo demo-down demo-prune demo-status check sanity proof e2e e2e-self-test interrupts test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Turn this Debian machine into a running fleet, and check it from outside
-	@python="$(PYTHON)" && "$$python" -m lab demo $(if $(filter 0,$(ACCELERATE)),--plain)
+	@python="$(PYTHON)" && "$$python" -m lab demo $(if $(filter 1,$(ACCELERATE)),--accelerate)
 
 demo-down: ## Remove everything that `make demo` made, and nothing else
 	@python="$(PYTHON)" && "$$python" -m lab down $(if $(filter 1,$(KEEP_IMAGES)),--keep-images)
@@ -47,6 +50,9 @@ e2e: .lab/dev-venv ## VERB=deploy, or COMMAND="...": do it under load, and say w
 
 e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledger turns red
 	@$(VENV)/pytest tests/e2e/ledger/test_turns_red.py -v
+
+interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each step, and see that the next run finishes (STEPS=1-4 for some)
+	@STEPS="$(STEPS)" $(VENV)/pytest tests/e2e/test_interrupted_verbs_finish.py -m interrupts -v -s $(if $(filter none,$(VERB)),,-k $(VERB))
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check

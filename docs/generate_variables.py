@@ -72,7 +72,8 @@ def default_of(option: dict[str, Any], real: Any) -> str:
 
 
 def section(role: Path) -> str:
-    spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
+    entry_points = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    spec = entry_points.get("main", entry_points.get("check"))
     options: dict[str, Any] = spec.get("options") or {}
     if not options:
         return ""

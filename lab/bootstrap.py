@@ -81,8 +81,13 @@ def ensure_venv(kind: str) -> Path:
 
     A "dev" environment holds everything that "run" does, so it is taken for both where it exists.
     """
+    caches = [settings.cache_dir(), settings.system_cache_dir()]
+    link = settings.LAB / "venv"
+    if link.is_symlink():
+        # Made by the user who continues through sudo: root has a cache of its own, which may lack the tools of the tests.
+        caches.insert(0, link.readlink().parent)
     for candidate in ("dev", kind):
-        for cache in (settings.cache_dir(), settings.system_cache_dir()):
+        for cache in caches:
             path = cache / f"venv-{venv_key(candidate)}"
             if (path / "complete").exists():
                 _link(path)

@@ -22,6 +22,9 @@ PROOF_PACKAGES = ("chromium",)
 # What ansible-lint reads; by itself it would walk through every file of the checkout, which takes minutes.
 LINTED = ("galaxy.yml", "inventories", "meta", "molecule", "playbooks", "roles")
 
+# They build the collection, install it and run its playbooks.
+PACKAGE_TESTS = "tests/unit/test_quality_package.py"
+
 MOLECULE_SCENARIO = "pictures_are_shared"
 
 
@@ -38,14 +41,20 @@ def _tool(name: str) -> str:
 
 
 def check() -> None:
-    """Lint, types, unit tests; two lanes side by side, every failure shown, LabError when there was one."""
+    """Lint, types, unit tests; every failure shown, LabError when there was one.
+
+    Two lanes that take about as long: ansible-lint costs as much as all the rest, and with more lanes than processors it would come last.
+    """
     python_folders = [name for name in ("plugins", "lab", "tests") if (settings.ROOT / name).exists()]
     lanes = [
-        [Check("ansible-lint", (_tool("ansible-lint"), "--nocolor", *LINTED))],
+        [
+            Check("ansible-lint", (_tool("ansible-lint"), "--nocolor", *LINTED)),
+            Check("package tests", (_tool("pytest"), PACKAGE_TESTS)),
+        ],
         [
             Check("ruff", (_tool("ruff"), "check", "--quiet", *python_folders)),
             Check("mypy", (_tool("mypy"), "--no-error-summary")),
-            Check("unit tests", (_tool("pytest"), "tests/unit")),
+            Check("unit tests", (_tool("pytest"), "tests/unit", f"--ignore={PACKAGE_TESTS}")),
         ],
     ]
     with ThreadPoolExecutor(len(lanes)) as pool:
@@ -65,7 +74,7 @@ def _run_check(item: Check, env: Mapping[str, str] | None = None) -> bool:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     good = done.returncode == 0
-    last = done.stdout.strip().splitlines()[-1:] if item.name == "unit tests" else []
+    last = done.stdout.strip().splitlines()[-1:] if "tests" in item.name else []
     say(f"{'ok  ' if good else 'FAIL'} {item.name:<14} {time.monotonic() - start:5.1f} s  {' '.join(last)}")
     if not good:
         say(done.stdout)
@@ -125,7 +134,7 @@ def _sanity_home() -> Path:
 
 
 def proof() -> None:
-    """Every promise on the running fleet, seen from outside."""
+    """Every promise on the running fleet, seen from outside; before that, what needs a server of its own and no fleet."""
     become_root()
     if not settings.SUMMARY_FILE.exists():
         raise LabError(f"{settings.SUMMARY_FILE} is missing: the proof runs on the fleet that `make demo` makes")
@@ -138,8 +147,7 @@ def proof() -> None:
     done = subprocess.run([_tool("molecule"), "test", "-s", MOLECULE_SCENARIO], cwd=settings.ROOT, env=env, check=False)
     if done.returncode:
         raise LabError(f"molecule test -s {MOLECULE_SCENARIO} failed, see above")
-    done = subprocess.run(
-        [_tool("pytest"), "tests/e2e", "-m", "not self_test", "-v", "--durations=10"], cwd=settings.ROOT, env=env, check=False
-    )
+    words = [_tool("pytest"), "tests/integration", "tests/e2e", "-m", "not self_test and not interrupts", "-v", "--durations=10"]
+    done = subprocess.run(words, cwd=settings.ROOT, env=env, check=False)
     if done.returncode:
         raise LabError("the proof failed, see above")

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     demo_parser = command("demo", demo)
-    demo_parser.add_argument("--plain", action="store_true", help="without mitogen")
+    demo_parser.add_argument("--accelerate", action="store_true", help="with mitogen")
     for name, run in (("up", up), ("prune", prune)):
         command(name, run).add_argument(
             "--inventory", "-i", type=Path, action="append", default=[], metavar="FILE",
@@ -75,9 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(name, test).set_defaults(run=lambda _options, test=test: test())
     command("venv", venv).add_argument("kind", choices=sorted(bootstrap.REQUIREMENTS))
-    host_parser = command("host", host)
-    host_parser.add_argument("action", choices=sorted(hosts.ACTIONS))
-    host_parser.add_argument("rows", help="JSON: rows of name, and for create address, tiers, memory_mb and vcpus")
+    hosts.add_arguments(command("host", hosts.host))
     return parser
 
 
@@ -119,6 +117,7 @@ def bring_up(progress: Progress, extra: Sequence[Path] = ()) -> Made:
         if not podman.start_lxcfs():
             detail("lxcfs does not run: hosts will see this machine's memory and CPUs instead of their own")
         fleet.apply(todo, wanted_hosts, tags)
+        kernel.weigh_hosts(len(wanted_hosts))
         images.forget_old(set(tags.values()))
         if todo.outdated:
             detail(
@@ -136,7 +135,7 @@ def demo(options: argparse.Namespace) -> None:
     made = bring_up(progress)
     with progress.stage("site", "playbooks/site.yml"):
         result = site.play(
-            made.venv, "playbooks/site.yml", log=settings.LOGS / "site.log", accelerate=not options.plain
+            made.venv, "playbooks/site.yml", log=settings.LOGS / "site.log", accelerate=options.accelerate
         )
         changed = {host: count for host, count in result.changed.items() if count}
         said = ", ".join(f"{host} {count}" for host, count in sorted(changed.items()))
@@ -202,14 +201,6 @@ def status(options: argparse.Namespace) -> None:
         say(f"{container.name:<10} {container.address:<15} {size:<16} {container.state}")
     if not found:
         say("No host of the lab is here: make demo makes twelve.")
-
-
-def host(options: argparse.Namespace) -> None:
-    """What playbooks ask of the lab as a provider of machines: prints the hosts as JSON."""
-    become_root()
-    found = hosts.act(options.action, hosts.rows_from(options.rows))
-    give_back()
-    say(json.dumps(found))
 
 
 def down(options: argparse.Namespace) -> None:

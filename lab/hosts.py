@@ -5,18 +5,49 @@ Every action takes rows and can be repeated; what is already so stays so. Only h
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import fleet, settings
 from .inventory import TIERS, Host
-from .podman import Container, containers, images, podman, wait_until
-from .shell import LabError, run
+from .podman import Container, containers, end, images, podman
+from .privileges import become_root, give_back
+from .shell import LabError, say
 
 Row = Mapping[str, Any]
+
+FENCE_SECONDS = 20
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `host <action> <rows>` alone; 0 when it worked, 1 with a sentence on stderr when it did not."""
+    parser = argparse.ArgumentParser(prog="python -m lab host")
+    add_arguments(parser)
+    try:
+        host(parser.parse_args(arguments[1:]))
+    except LabError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `host` takes."""
+    parser.add_argument("action", choices=sorted(ACTIONS))
+    parser.add_argument("rows", help="JSON: rows of name, and for create address, tiers, memory_mb and vcpus")
+
+
+def host(options: argparse.Namespace) -> None:
+    """What playbooks ask of the lab as a provider of machines: prints the hosts as JSON."""
+    become_root()
+    found = act(options.action, rows_from(options.rows))
+    give_back()
+    say(json.dumps(found))
 
 
 def rows_from(text: str) -> list[Row]:
@@ -32,16 +63,18 @@ def rows_from(text: str) -> list[Row]:
 
 def act(action: str, rows: Sequence[Row]) -> dict[str, Any]:
     """Do it, and tell what the hosts are afterwards and whether that is new; `list` without rows tells all."""
-    here = {container.name: container for container in containers()}
     names = [row["name"] for row in rows]
+    # Only who makes a host has to know the others. A failover waits for this: each thing asked of Podman costs it a tenth of a second.
+    here = {container.name: container for container in containers([] if action == "create" else names)}
     refusals = foreign(names, here, str(settings.CHECKOUT))
     if refusals:
         raise LabError("\n".join(refusals))
     ACTIONS[action](rows, here)
-    after = {container.name: container for container in containers() if container.ours}
+    after = {container.name: container for container in containers(names) if container.ours}
     names = names or sorted(after)
-    told = [_told(name, after.get(name)) for name in names]
-    return {"changed": told != [_told(name, here.get(name)) for name in names], "hosts": told}
+    stopping = {row["name"] for row in rows if row.get("resize_stops")}
+    told = [_told(name, after.get(name), name in stopping) for name in names]
+    return {"changed": told != [_told(name, here.get(name), name in stopping) for name in names], "hosts": told}
 
 
 def foreign(names: Iterable[str], here: Mapping[str, Container], checkout: str) -> list[str]:
@@ -90,7 +123,7 @@ def image_of(tier: str, here: Iterable[Container], built: Mapping[str, str]) -> 
     return found[-1]
 
 
-def _told(name: str, container: Container | None) -> dict[str, Any]:
+def _told(name: str, container: Container | None, stops: bool = False) -> dict[str, Any]:
     if container is None:
         return {"name": name, "state": "absent"}
     return {
@@ -100,7 +133,7 @@ def _told(name: str, container: Container | None) -> dict[str, Any]:
         "memory_mb": container.memory_mb,
         "vcpus": container.vcpus,
         "most_vcpus": os.cpu_count() or 1,
-        "online": True,  # `podman update` stops nobody
+        "online": not stops,  # `podman update` stops nobody
     }
 
 
@@ -123,25 +156,23 @@ def _resize(rows: Sequence[Row], here: Mapping[str, Container]) -> None:
     if absent:
         raise LabError(f"{', '.join(absent)} can't be resized: there is no such host in the lab")
     for row in rows:
+        stops = bool(row.get("resize_stops"))
+        if stops and here[row["name"]].state == "running":
+            podman("stop", "--time", "60", row["name"])
+        if stops:
+            podman("start", row["name"])
+        # After the start: Podman forgets at each what it was told with `podman update`.
         fleet.resize(row["name"], int(row["memory_mb"]), int(row["vcpus"]))
 
 
 def _fence(rows: Sequence[Row], here: Mapping[str, Container]) -> None:
     """Power off, and not before the kernel says that it is off."""
-
-    def off(name: str) -> None:
-        run(["podman", "kill", name], check=False)
-        last = {"state": ""}
-
-        def stopped() -> bool:
-            last["state"] = podman("inspect", "--type", "container", "--format", "{{.State.Status}}", name).strip()
-            return last["state"] not in ("running", "paused", "stopping")
-
-        if not wait_until(stopped, seconds=20):
-            raise LabError(f"{name} could not be fenced within 20 s: it is {last['state']}")
-
+    found = [here[row["name"]] for row in rows if row["name"] in here]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(off, [row["name"] for row in rows if row["name"] in here]))
+        off = list(pool.map(lambda container: end(container, seconds=FENCE_SECONDS), found))
+    left = [container.name for container, is_off in zip(found, off, strict=True) if not is_off]
+    if left:
+        raise LabError(f"{', '.join(left)} could not be fenced within {FENCE_SECONDS} s: the kernel still runs the first process there")
 
 
 def _start(rows: Sequence[Row], here: Mapping[str, Container]) -> None:

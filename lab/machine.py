@@ -65,6 +65,9 @@ def refusals(
             "This user is not root and sudo is missing, but the lab makes networks and containers with limits: "
             "run it as root, or `apt-get install sudo` and allow this user to use it."
         )
+    if not machine.is_root and machine.has_sudo:
+        # What the lab itself has taken only root can tell apart: the rest is asked again once sudo has made this root.
+        return reasons
     if not machine.lab_exists and machine.memory_available_mb < memory_mb:
         reasons.append(
             f"{machine.memory_available_mb} MB of {machine.memory_total_mb} MB memory are available, the twelve hosts "

@@ -99,7 +99,7 @@ def play(
     playbook: str,
     *options: str,
     log: Path,
-    accelerate: bool = True,
+    accelerate: bool = False,
     quiet: bool = False,
 ) -> Result:
     """Run a playbook of this checkout against inventories/lab; LabError with the failing task when it fails."""

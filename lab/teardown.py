@@ -27,7 +27,7 @@ def down(*, keep_images: bool) -> None:
         if not keep_images:
             _remove_images()
     stop_lxcfs()
-    kernel.restore_limits()
+    kernel.restore()
     removed = [path for path in GENERATED if path.exists()]
     for path in removed:
         path.unlink()

@@ -8,20 +8,22 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.fleet_lock import Holder, holder_text, parse_holder, process_began, refusal
+from ..module_utils.fleet_lock import FleetLockError, Holder, lock_text, parse_lock, process_began, taken, verb_of
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     TRANSFERS_FILES = False
     _supports_check_mode = True
+    _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -30,33 +32,52 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "path": {"type": "path", "required": True},
                 "verb": {"type": "str", "default": ""},
                 "patience": {"type": "float", "default": 0},
+                "beside": {"type": "list", "elements": "str", "default": []},
+                "otherwise": {"type": "str", "default": ""},
+                "inventory": {"type": "path", "default": ""},
             }
         )[1]
         path = Path(arguments["path"]).expanduser().absolute()
+        result |= {"changed": False, "path": str(path), "beside": [], "inventory_changed": False}
+        if self._task.check_mode:
+            return result
         # Tasks run in short-lived children of the process that has to be remembered.
         pid = os.getppid()
-        verb = arguments["verb"] or next((Path(word).stem for word in sys.argv[1:] if word.endswith((".yml", ".yaml"))), "ansible-playbook")
+        verb = arguments["verb"] or verb_of(context.CLIARGS.get("args", ()))
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         me = Holder(pid, process_began(pid), socket.gethostname(), verb, since)
         deadline = time.monotonic() + arguments["patience"]
-        while said := self._take(path, me, check=self._task.check_mode):
-            if time.monotonic() >= deadline:
-                raise AnsibleActionFail(said)
+        while True:
+            try:
+                before, others = self._take(path, me, arguments["beside"])
+                break
+            except OSError as error:
+                raise AnsibleActionFail(f"the fleet's lock can't be taken: {error}; see who owns it") from error
+            except FleetLockError as error:
+                if time.monotonic() >= deadline:
+                    hint = f"; {arguments['otherwise']}" if arguments["otherwise"] else ""
+                    raise AnsibleActionFail(f"{error}{hint}") from error
             time.sleep(1)
-        return {**result, "changed": False, "path": str(path)}
+        new = (me.pid, me.began) not in [(holder.pid, holder.began) for holder in before]
+        changed = new and bool(arguments["inventory"]) and _changed_since(Path(arguments["inventory"]), me.began)
+        return {**result, "beside": [holder.verb for holder in others], "inventory_changed": changed}
 
     @staticmethod
-    def _take(path: Path, me: Holder, check: bool) -> str:
-        """Take the lock; return why not, "" when it is held now. Check mode only looks."""
-        if check and not path.exists():
-            return ""
+    def _take(path: Path, me: Holder, beside: Sequence[str]) -> tuple[Sequence[Holder], Sequence[Holder]]:
+        """Take the lock; return who held it before, and beside whom it is held now. Raises FleetLockError."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with path.open("a+", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.seek(0)
-            holder = parse_holder(lock.read())
-            said = refusal(holder, me, process_began(holder.pid), str(path)) if holder else ""
-            if not said and not check:
-                lock.truncate(0)
-                lock.write(holder_text(me))
-            return "" if check else said
+            text = lock.read()
+            holders = taken(text, me, str(path), beside=beside)
+            lock.truncate(0)
+            lock.write(lock_text(holders))
+        return parse_lock(text), holders[:-1]
+
+
+def _changed_since(folder: Path, began: str) -> bool:
+    """Whether something in the folder of the inventory was written, made or removed after the process that began then."""
+    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    start = time.time() - uptime + float(began) / os.sysconf("SC_CLK_TCK")
+    return any(path.stat().st_mtime > start for path in (folder, *folder.glob("*.yml")))

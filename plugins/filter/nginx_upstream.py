@@ -59,6 +59,14 @@ options:
     description: See O(max_fails).
     type: str
     default: 10s
+  last_resort:
+    description:
+      - When every server counts as failed, ask them all the same, instead of answering 502 at once.
+      - Each line then names its server twice, the second time as a backup that never counts as failed. A server with
+        C(backup) is the last resort itself.
+      - Only with O(method=least_conn) and O(method=round_robin); nginx has no backup servers with the others.
+    type: bool
+    default: false
   zone:
     description:
       - Size of the memory that nginx's workers share for this upstream.

@@ -25,7 +25,7 @@ options:
     type: dict
     required: true
   tier:
-    description: One of C(app_servers), C(queue_workers), C(load_balancers) and C(mysql).
+    description: One of C(app_servers), C(queue_workers), C(load_balancers), C(mysql) and C(redis_cluster).
     type: str
     required: true
   count:
@@ -66,7 +66,15 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils.capacity import CapacityError
 from ..module_utils.connection_budget import connection_budget
 from ..module_utils.fleet import KNOWN_KEYS, FleetError, build_fleet
-from ..module_utils.scale_plan import LISTENERS, ScaleError, group_marks, group_marks_after, overlaid, plan_for
+from ..module_utils.scale_plan import (
+    FORGETTERS,
+    LISTENERS,
+    ScaleError,
+    group_marks,
+    group_marks_after,
+    overlaid,
+    plan_for,
+)
 
 BUDGET_KEYS = (
     "capacity_settings",
@@ -96,17 +104,16 @@ def scale_plan(
         budget = connection_budget(later.as_dict(), later_vars)
     except (ScaleError, FleetError, CapacityError) as error:
         raise AnsibleFilterError(str(error)) from error
-    listeners = [
-        host
-        for each in LISTENERS[plan.tier]
-        for host in later_groups.get(str((group_names or {}).get(each, each)), [])
-    ]
+
+    def hosts_of(tiers: tuple[str, ...]) -> list[str]:
+        return [host for tier in tiers for host in later_groups.get(str((group_names or {}).get(tier, tier)), [])]
+
     return {
         **plan.as_dict(),
         "group": group,
         "connections": budget.why,
-        "marks": group_marks(plan, groups[group], listeners),
-        "marks_after": group_marks_after(plan, listeners),
+        "marks": group_marks(plan, groups[group], hosts_of(LISTENERS[plan.tier])),
+        "marks_after": group_marks_after(plan, hosts_of(FORGETTERS.get(plan.tier, ()))),
     }
 
 

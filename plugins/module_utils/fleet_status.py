@@ -16,6 +16,9 @@ from typing import Any
 from .redis_cluster import SLOTS
 from .release import failing_parts
 
+# A replica whose primary handed over links to the new one within a second or two; Redis says for how long it has none.
+RELINK_SECONDS = 5
+
 ILL, NOTE = "ill", "note"
 
 # What a host of a tier must have been brought, by the name of the component.
@@ -375,6 +378,17 @@ def _redis(looks: Sequence[_Look], *, whole: bool) -> tuple[list[Finding], dict[
     return findings, pools
 
 
+def _one_view(alive: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Mapping[str, Any]:
+    """Who serves which slots and who copies whom, as the instance sees it that knows the newest epoch.
+
+    The hosts answer some seconds apart and a primary may hand over in between: what each says of itself then does not add
+    up, though no slot was ever without a primary.
+    """
+    views = [instance for _host, instance in alive.values()]
+    newest = max(views, key=lambda view: (view["state"] == "ok", view["epoch"]), default=None)
+    return newest or {"slots": {}, "replicas": {}}
+
+
 def _pool(
     pool: str,
     instances: Mapping[str, tuple[str, Mapping[str, Any]]],
@@ -385,6 +399,7 @@ def _pool(
 ) -> tuple[list[Finding], dict[str, int]]:
     findings: list[Finding] = []
     alive = {address: row for address, row in instances.items() if "error" not in row[1]}
+    cut_off = set()
     for address, (host, instance) in instances.items():
         port = address.rpartition(":")[2]
         if "error" in instance:
@@ -393,19 +408,21 @@ def _pool(
         elif instance["state"] != "ok":
             value = f"calls its cluster {instance['state']}"
             findings.append(Finding(ILL, host, f"Redis {pool} {port}", value, "bring the hosts back that hold its slots"))
-        elif instance["link"] != "up":
-            value = f"has no link to its primary {instance['primary']}"
+        elif instance["link"] != "up" and instance["link_down_seconds"] >= RELINK_SECONDS:
+            cut_off.add(address)
+            value = f"has no link to its primary {instance['replicas'].get(address, '')}"
             findings.append(Finding(ILL, host, f"Redis {pool} {port}", value, "see the journal of both"))
-    slots = sum(instance["slots"] for _host, instance in alive.values())
+    seen = _one_view(alive)
+    primaries = {address: alive[address][0] for address in seen["slots"] if address in alive}
+    slots = sum(seen["slots"][address] for address in primaries)
     if whole and slots != SLOTS:
         value = f"{slots} of {SLOTS} slots are served by hosts that answer"
         findings.append(Finding(ILL, f"pool {pool}", "slots", value, "bring the missing hosts back, or run site.yml"))
-    primaries = {address: host for address, (host, instance) in alive.items() if instance["slots"]}
     for address, host in primaries.items():
         copies = [
             other_host
-            for other, (other_host, instance) in alive.items()
-            if instance["primary"] == address and instance["link"] == "up" and other_host != host
+            for other, (other_host, _instance) in alive.items()
+            if seen["replicas"].get(other) == address and other_host != host and other not in cut_off
         ]
         if whole and len(copies) < wanted:
             value = f"{address} has {len(copies)} of {wanted} replicas on other hosts"
@@ -498,8 +515,8 @@ def _role(look: _Look, holders: Sequence[str], primaries: Mapping[str, str]) -> 
     redis = look.part("redis")
     if redis and "error" not in redis:
         for pool, row in redis.items():
-            alive = [instance for instance in row["instances"].values() if "error" not in instance]
-            slots = sum(instance["slots"] for instance in alive)
+            alive = {a: instance for a, instance in row["instances"].items() if "error" not in instance}
+            slots = sum(instance["slots"].get(address, 0) for address, instance in alive.items())
             parts.append(f"{pool} {slots} slots")
     return ", ".join(parts)
 

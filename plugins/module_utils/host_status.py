@@ -274,11 +274,13 @@ def redis_instance(tools: Tools, address: str, port: int) -> dict[str, Any]:
     me = next(line for line in lines if "myself" in line.flags)
     by_id = {line.id: line.address for line in lines}
     return {
-        "primary": by_id.get(me.primary_id or "", "") if me.primary_id else "",
-        "slots": len(me.slots),
+        "epoch": int(cluster.get("cluster_current_epoch", 0)),
+        "slots": {line.address: len(line.slots) for line in lines if line.slots},
+        "replicas": {line.address: by_id.get(line.primary_id, "") for line in lines if line.primary_id},
         "moving": me.moving,
         "state": cluster.get("cluster_state", "unknown"),
         "link": told.get("master_link_status", "up"),
+        "link_down_seconds": int(told.get("master_link_down_since_seconds", 0)),
         "used_mb": int(told.get("used_memory", 0)) // 2**20,
         "limit_mb": int(told.get("maxmemory", 0)) // 2**20,
         "policy": told.get("maxmemory_policy", ""),

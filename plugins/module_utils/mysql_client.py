@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .mysql_gtid import GtidSet
-from .mysql_settings import comparable, differing_settings
+from .mysql_settings import Asked, comparable, differing_settings
 from .mysql_users import parse_grants, password_matches
 
 SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "ndbinfo", "performance_schema", "sys"})
@@ -90,7 +90,11 @@ def grant_object(on: str) -> str:
 
 
 def read_server(
-    connection: Connection, users: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], replication: Replication
+    connection: Connection,
+    users: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    replication: Replication,
+    asked: Asked,
 ) -> dict[str, Any]:
     """Return what one server is, as plain data that C(mysql_plan.state_from) takes."""
     variables = {
@@ -113,7 +117,7 @@ def read_server(
             (),
         )
     }
-    online, restart = _settings(connection, settings, variables)
+    apart = _settings(connection, differing_settings(settings, variables), asked)
     return {
         "installed": True,
         "answers": True,
@@ -135,8 +139,7 @@ def read_server(
             if name not in SYSTEM_SCHEMAS
         ),
         "users": _users(connection, users),
-        "settings_online": online,
-        "settings_restart": restart,
+        **apart,
     }
 
 
@@ -195,27 +198,44 @@ def _channel_error(connection: Connection, channel: Mapping[str, Any]) -> str:
 
 
 def _settings(
-    connection: Connection, settings: Mapping[str, Any], variables: Mapping[str, str]
-) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """What runs otherwise than my.cnf says, apart in what can be set online and what needs a restart.
+    connection: Connection, differing: Mapping[str, tuple[Any, str]], asked: Asked
+) -> dict[str, dict[str, list[Any]]]:
+    """What runs otherwise than my.cnf says, apart in what can be set online, what needs a restart, and what the server keeps
+    though it was asked for what my.cnf says: it limits or rounds some values, and a restart would change nothing.
 
     Whether a variable can be set is asked by setting it to the value that it has.
     """
     # Who is writable and who waits for whom is the plan's to say, not my.cnf's.
     ours = {"super_read_only", "read_only", "rpl_semi_sync_source_enabled"}
-    online: dict[str, list[Any]] = {}
-    restart: dict[str, list[Any]] = {}
-    for name, (wanted, running) in differing_settings(settings, variables).items():
-        if name in ours:
-            continue
-        try:
-            rows(connection, f"SET GLOBAL {identifier(name)} = @@GLOBAL.{identifier(name)}")
-            online[name] = [wanted, running]
-        except Exception as error:
-            if error_number(error) in CONNECTION_ERRORS:
-                raise
-            restart[name] = [wanted, running]
-    return online, restart
+    names = sorted(set(differing) - ours)
+    sources = _sources(connection, names)
+    apart: dict[str, dict[str, list[Any]]] = {"settings_online": {}, "settings_restart": {}, "settings_kept": {}}
+    for name in names:
+        wanted, running = differing[name]
+        kind = "settings_kept"
+        if not asked.kept(name, wanted, *sources.get(name, ("", 0.0))):
+            kind = "settings_online"
+            try:
+                rows(connection, f"SET GLOBAL {identifier(name)} = @@GLOBAL.{identifier(name)}")
+            except Exception as error:
+                if error_number(error) in CONNECTION_ERRORS:
+                    raise
+                kind = "settings_kept" if asked.same(name, wanted) else "settings_restart"
+        apart[kind][name] = [wanted, running]
+    return apart
+
+
+def _sources(connection: Connection, names: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Where each variable's value comes from, and when it was set, in seconds since 1970."""
+    if not names:
+        return {}
+    found = rows(
+        connection,
+        "SELECT variable_name, variable_source, UNIX_TIMESTAMP(set_time) AS set_at FROM performance_schema.variables_info "
+        f"WHERE variable_name IN ({', '.join(['%s'] * len(names))})",
+        names,
+    )
+    return {row["variable_name"]: (text(row["variable_source"]), float(row["set_at"] or 0)) for row in found}
 
 
 def _users(connection: Connection, users: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -77,6 +77,7 @@ class State:
     users: Mapping[str, FoundUser] = field(default_factory=dict)
     settings_online: Mapping[str, Any] = field(default_factory=dict)
     settings_restart: Mapping[str, Any] = field(default_factory=dict)
+    settings_kept: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held(self) -> GtidSet:
@@ -172,6 +173,15 @@ def plan(cluster: Cluster, actual: Mapping[str, State], wanted: Wanted) -> Plan:
             f"machine holds"
         )
     for name, state in states.items():
+        if state.settings_kept:
+            warnings.append(
+                ", ".join(
+                    f"{name} keeps {setting} = {values[1]} though my.cnf says {values[0]}"
+                    for setting, values in sorted(state.settings_kept.items())
+                )
+                + ": MySQL limits or rounds it, and a restart would change nothing; say in mysql_settings what it keeps, or change "
+                "what limits it"
+            )
         if state.settings_restart and name == primary and not wanted.restart_primary and not new:
             warnings.append(
                 f"{name} is primary and is not restarted: "
@@ -430,6 +440,7 @@ def state_from(data: Mapping[str, Any]) -> State:
         },
         settings_online={name: tuple(values) for name, values in data["settings_online"].items()},
         settings_restart={name: tuple(values) for name, values in data["settings_restart"].items()},
+        settings_kept={name: tuple(values) for name, values in data.get("settings_kept", {}).items()},
     )
 
 

@@ -9,6 +9,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 SIZE = re.compile(r"(\d+)([KMGTPE])", re.IGNORECASE)
@@ -18,8 +19,35 @@ SWITCHES = {"ON": "1", "TRUE": "1", "YES": "1", "OFF": "0", "FALSE": "0", "NO": 
 ROUNDED = frozenset({"innodb_buffer_pool_size", "innodb_redo_log_capacity"})
 
 
+# Where a value comes from that is neither my.cnf's nor the server's own (performance_schema.variables_info).
+SET_SINCE = frozenset({"DYNAMIC", "PERSISTED"})
+# The record is written after the last SET, on a clock of a few milliseconds.
+SLACK_SECONDS = 1.0
+
+
 class SettingError(ValueError):
     """A setting that my.cnf cannot carry."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the running server was asked for, at its start and while it ran, and when for the last time (seconds since 1970)."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+    def same(self, name: str, wanted: Any) -> bool:
+        """Whether the variable C(name) was asked to be what is wanted now: asking once more changes nothing."""
+        return name in self.settings and comparable(self.settings[name]) == comparable(wanted)
+
+    def kept(self, name: str, wanted: Any, source: str, set_at: float) -> bool:
+        """Whether a server that holds something else than C(wanted) has made it so by itself.
+
+        C(source) and C(set_at) are the VARIABLE_SOURCE of performance_schema.variables_info and its SET_TIME: a value that
+        somebody has set since is no answer of the server to what it was asked.
+        """
+        since = source == "PERSISTED" or (source in SET_SINCE and set_at > self.at + SLACK_SECONDS)
+        return self.same(name, wanted) and not since
 
 
 def normal_name(name: str) -> str:
@@ -67,6 +95,17 @@ def parse_my_cnf(content: str) -> dict[str, Any]:
             name, _equals, value = (part.strip() for part in line.partition("="))
             result[name] = [*_lines(result[name]), value] if name in result else value
     return result
+
+
+def asked_settings(content: str) -> dict[str, Any]:
+    """Return the variables that the record C(content) asks for, by the server's own names."""
+    return {normal_name(name): value for name, value in parse_my_cnf(content).items()}
+
+
+def record_of(content: str, settings: Mapping[str, Any]) -> str:
+    """Return the record C(content) after the running server was also asked for C(settings)."""
+    asked = {**asked_settings(content), **settings}
+    return "".join(["[mysqld]\n", *(f"{name} = {line}\n" for name, value in asked.items() for line in _lines(value))])
 
 
 def comparable(value: Any) -> str:

@@ -9,7 +9,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 METHODS: Mapping[str, str] = {
@@ -49,10 +49,15 @@ class Line:
     name: str
     endpoint: str
     parameters: tuple[str, ...]
+    # The same server again, as nginx's backup that never counts as failed; () when it has none.
+    last_resort: tuple[str, ...] = ()
 
     def text(self) -> str:
         comment = "" if self.name == self.endpoint else f"  # {self.name}"
-        return f"server {' '.join((self.endpoint, *self.parameters))};{comment}"
+        directives = [f"server {' '.join((self.endpoint, *self.parameters))};"]
+        if self.last_resort:
+            directives.append(f"server {' '.join((self.endpoint, *self.last_resort))};")
+        return " ".join(directives) + comment
 
 
 def render_upstream(
@@ -67,6 +72,7 @@ def render_upstream(
     keepalive_timeout: Any = None,
     max_fails: Any = 3,
     fail_timeout: Any = "10s",
+    last_resort: Any = False,
     zone: Any = None,
 ) -> str:
     """The block ``upstream <name> { … }`` with one line for each server, sorted by name, ending in a newline.
@@ -80,6 +86,10 @@ def render_upstream(
     - with ``ip_hash``, ``draining`` is marked ``down`` too instead of left out: the manual asks for that, "in order to
       preserve the current hashing of client IP addresses".
 
+    With ``last_resort`` nobody is left alone for good: a request that finds every server counted as failed asks them all
+    the same, in the order of ``method``. Each line then names its server twice, the second time as a backup that cannot
+    fail; a row that is a ``backup`` itself is that last resort, alone. Only the methods in ``METHODS_WITH_BACKUP`` can.
+
     ``zone`` is the shared memory in which nginx's workers count connections and failures together; without it
     ``least_conn`` and ``max_fails`` would be per worker. Its size grows in steps (1 MB for each 1,000 servers, in powers
     of two), so that a new server is one new line.
@@ -92,6 +102,12 @@ def render_upstream(
         )
     where = f"upstream {name}"
     _check_method(where, method, hash_key)
+    last_resort = _flag(where, "last_resort", last_resort)
+    if last_resort and method not in METHODS_WITH_BACKUP:
+        raise NginxUpstreamError(
+            f"{where}: last_resort needs backup servers, which nginx refuses with the method {method}: "
+            f"leave it out, or use {' or '.join(METHODS_WITH_BACKUP)}"
+        )
     default_port = _whole(where, "port", port, 1, 65535)
     defaults = {
         "max_fails": f"{_whole(where, 'max_fails', max_fails, 0, 1_000_000)}",
@@ -125,8 +141,10 @@ def render_upstream(
         )
     if only_backup:
         raise NginxUpstreamError(f"{where} has backup servers only: leave backup out on at least one")
+    if last_resort:
+        lines = _with_last_resort(lines)
 
-    directives = [f"zone {name} {_zone(where, zone, len(lines))};"]
+    directives = [f"zone {name} {_zone(where, zone, len(lines) * (2 if last_resort else 1))};"]
     if METHODS[method]:
         directives.append(METHODS[method].format(key=hash_key))
     directives.extend(line.text() for line in lines)
@@ -228,6 +246,24 @@ def _line(
         parameters.append("down")
     endpoint = f"{host}:{port}"
     return Line(name or endpoint, endpoint, tuple(parameters))
+
+
+def _with_last_resort(lines: Sequence[Line]) -> list[Line]:
+    own = any("backup" in line.parameters and "down" not in line.parameters for line in lines)
+    result = []
+    for line in lines:
+        never_fails = tuple(
+            "max_fails=0" if parameter.startswith("max_fails=") else parameter
+            for parameter in line.parameters
+            if not parameter.startswith("fail_timeout=")
+        )
+        if "down" in line.parameters:
+            result.append(line)
+        elif "backup" in line.parameters:
+            result.append(replace(line, parameters=never_fails))
+        else:
+            result.append(line if own else replace(line, last_resort=(*never_fails, "backup")))
+    return result
 
 
 def _host(where: str, address: Any) -> str:

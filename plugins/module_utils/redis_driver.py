@@ -334,6 +334,7 @@ def apply_settings(connection: Connection, wanted: Mapping[str, str], check: boo
     if check:
         fixed = [difference for difference in differing if immutable(connection, difference)]
         return Applied(tuple(difference for difference in differing if difference not in fixed), tuple(fixed))
+    _refuse_too_little(connection, differing, wanted.get("maxmemory-policy", ""))
     restart = []
     for difference in differing:
         try:
@@ -345,6 +346,20 @@ def apply_settings(connection: Connection, wanted: Mapping[str, str], check: boo
     after = read()
     changed = tuple(d for d in differing if d not in restart and after[d.name] != d.before)
     return Applied(changed, tuple(restart))
+
+
+def _refuse_too_little(connection: Connection, differing: Sequence[Difference], policy: str) -> None:
+    """Raise RedisClusterError when an instance that may drop nothing would hold more than it is allowed: it would refuse writes."""
+    for difference in differing:
+        if difference.name != "maxmemory" or policy != "noeviction":
+            continue
+        allowed = int(canonical(difference.after)[0])
+        used = int(info(connection.command("INFO", "memory"))["used_memory"])
+        if 0 < allowed < used:
+            raise RedisClusterError(
+                f"maxmemory would become {allowed >> 20} MiB and {used >> 20} are in use, of which nothing may be dropped (noeviction): "
+                "leave the host its memory, or spread the pool over more hosts first"
+            )
 
 
 def restart_instance(address: str, port: int, name: str, tools: Tools) -> bool:

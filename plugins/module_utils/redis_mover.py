@@ -12,6 +12,7 @@ source, after it they are sent (MOVED) to the target, and nothing is ever in bet
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +48,8 @@ from .redis_scale import (
 MIGRATE_PATIENCE_MS = 900
 FAILURES = 5
 STAGES = 200
+# While slots move every instance has more to do than ever; one that is short of processors is not dead.
+PATIENT_NODE_TIMEOUT_MS = 5000
 
 # ARGV: address, port and id of the target, patience, user, password, how many keys at most (0: all, and the slot itself),
 # then slots. The flags: slots of a batch differ, and a full instance has to be able to give keys away.
@@ -126,13 +129,22 @@ class PoolMover:
     """One pool on its way over other hosts."""
 
     def __init__(
-        self, pool: Pool, tools: Tools, user: str, limits: Limits | None = None, release: bool = True
+        self,
+        pool: Pool,
+        tools: Tools,
+        user: str,
+        limits: Limits | None = None,
+        release: bool = True,
+        *,
+        node_timeout_ms: int = 0,
     ) -> None:
         self.pool = pool
         self.tools = tools
         self.user = user
         self.limits = limits or Limits()
         self.release = release
+        # What the instances' cluster-node-timeout is when this is over; 0 leaves it alone.
+        self.node_timeout_ms = node_timeout_ms
         self.driver = PoolDriver(pool, tools)
         self.longest = 0.0
         self.keys = 0
@@ -191,6 +203,19 @@ class PoolMover:
         A step that fails because the cluster changed under it is planned again from what is then. Raises
         RedisClusterError when the plan refuses, or when it fails too often.
         """
+        self._let_silence(max(PATIENT_NODE_TIMEOUT_MS, self.node_timeout_ms))
+        try:
+            return self._run()
+        finally:
+            self._let_silence(self.node_timeout_ms)
+
+    def _let_silence(self, milliseconds: int) -> None:
+        """Set after how much silence an instance counts as dead, on all that answer; redis_cluster sets it on the others later."""
+        for instance in self.pool.instances if self.node_timeout_ms else ():
+            with suppress(OSError, RedisReplyError):
+                self.driver.ask(instance, "CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
+    def _run(self) -> tuple[Step, ...]:
         taken: list[Step] = []
         failures = 0
         heavy: frozenset[int] | None = None

@@ -19,8 +19,10 @@ from .capacity import CapacityError
 from .connection_budget import connection_budget
 
 GROWS, SHRINKS = "grows", "shrinks"
-# Redis keeps a host's share of each pool: its size is given with the pool, not here.
 RESIZABLE = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage")
+# These take another size while they run; jobs wait while the last worker is away, requests don't.
+ONLINE = frozenset({"mysql", "redis_cluster"})
+SERVING = ("load_balancers", "app_servers")
 # A primary whose machine must stop has a phase of its own: another server takes over before it.
 PHASES = ("servers_grow", "primaries_grow", "clients_shrink", "servers_shrink", "primaries_shrink", "clients_grow")
 # Facts and providers tell a little less than was ordered: firmware and kernel keep some of it.
@@ -44,7 +46,8 @@ class Size:
 
 @dataclass(frozen=True)
 class Machine:
-    """A host: what the inventory wants, what is there. ``online``: its provider resizes without stopping it."""
+    """A host: what the inventory wants, what is there. ``online``: its provider resizes without stopping it. ``alone``: the tier
+    that nobody else serves, if there is one."""
 
     name: str
     tiers: tuple[str, ...]
@@ -52,6 +55,7 @@ class Machine:
     actual: Size
     state: str = "active"
     online: bool = False
+    alone: str = ""
 
     @property
     def differs(self) -> bool:
@@ -92,7 +96,10 @@ class Step:
 
 
 def plan(machines: Iterable[Machine], primaries: Iterable[str] = ()) -> tuple[Step, ...]:
-    """The turns, one host after the other; a primary comes last in its phase. Nothing for a host that has its size."""
+    """The turns, one host after the other; a primary comes last in its phase. Nothing for a host that has its size.
+
+    Raises ResizeError for a host that nobody could stand in for.
+    """
     leading = {*primaries}
     steps = [_step(machine, machine.name in leading) for machine in machines if machine.differs]
     return tuple(sorted(steps, key=lambda step: (PHASES.index(step.phase), step.host in leading, step.host)))
@@ -101,8 +108,12 @@ def plan(machines: Iterable[Machine], primaries: Iterable[str] = ()) -> tuple[St
 def _step(machine: Machine, primary: bool) -> Step:
     grows = machine.direction == GROWS
     server = "mysql" in machine.tiers
-    # MySQL takes its settings while it runs, so where the machine does too nobody has to leave.
-    drain = machine.state == "active" and not (machine.online and {*machine.tiers} <= {"mysql"})
+    if machine.alone and not machine.online:
+        raise ResizeError(
+            f"{machine.name} is the only active host of {machine.alone}, and has to stop to get another size: add one first (scale.yml)"
+        )
+    # Where the machine goes on as well as its service, nobody has to leave.
+    drain = machine.state == "active" and not machine.alone and not (machine.online and {*machine.tiers} <= ONLINE)
     why = f"{machine.name} {machine.direction} from {machine.actual.text()} to {machine.wanted.text()}: "
     why += "machine, then settings" if grows else "settings, then machine"
     why += ", out of traffic meanwhile" if drain else ", while it serves"
@@ -210,8 +221,17 @@ def machines_from(
         # A provider that has fewer cores than were asked for (a small lab) says which it would give.
         most = _whole(row.get("most_vcpus"))
         wanted = Size(host["memory_mb"], min(host["vcpus"], most) if host["vcpus"] and most else host["vcpus"])
-        found.append(Machine(name, tuple(host["tiers"]), wanted, actual, host["state"], bool(row.get("online"))))
+        online = bool(row.get("online"))
+        found.append(Machine(name, tuple(host["tiers"]), wanted, actual, host["state"], online, _alone(name, fleet)))
     return found
+
+
+def _alone(name: str, fleet: Mapping[str, Any]) -> str:
+    for tier in SERVING:
+        serving = [other for other, host in fleet["hosts"].items() if tier in host["tiers"] and host["state"] == "active"]
+        if serving == [name]:
+            return tier
+    return ""
 
 
 def _whole(value: Any) -> int | None:

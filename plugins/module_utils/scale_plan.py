@@ -19,8 +19,9 @@ from typing import Any
 
 from .fleet import TIERS, FleetError, build_fleet
 
-SCALABLE = ("app_servers", "queue_workers", "load_balancers", "mysql")
-MINIMUM: Mapping[str, int] = {"mysql": 2}  # a primary acknowledges nothing that one machine alone holds
+SCALABLE = ("app_servers", "queue_workers", "load_balancers", "mysql", "redis_cluster")
+# A MySQL primary acknowledges nothing that one machine alone holds; a Redis Cluster of two can't outvote the loss of one.
+MINIMUM: Mapping[str, int] = {"mysql": 2, "redis_cluster": 3}
 MAXIMUM = 10
 STANDBY = "standby"
 # Who has to learn of a change in a tier, besides the tier itself: playbooks, in the order in which they run.
@@ -29,6 +30,13 @@ LISTENERS: Mapping[str, tuple[str, ...]] = {
     "queue_workers": (),
     "load_balancers": ("app_servers", "load_balancers"),
     "mysql": ("mysql", "app_servers", "queue_workers"),
+    "redis_cluster": ("redis_cluster", "app_servers", "queue_workers"),
+}
+# Who has to forget those who left once they are gone. Everybody else let them go while they were on their way out.
+FORGETTERS: Mapping[str, tuple[str, ...]] = {
+    "load_balancers": LISTENERS["load_balancers"],
+    "mysql": LISTENERS["mysql"],
+    "redis_cluster": ("redis_cluster",),
 }
 
 
@@ -286,7 +294,8 @@ def parse_pool(value: Any) -> tuple[str, ...]:
 def _pool_part(part: str) -> Iterable[str]:
     try:
         if "/" in part:
-            return [str(address) for address in ipaddress.ip_network(part, strict=False).hosts()]
+            # One by one: a network may hold more than anybody waits for.
+            return map(str, ipaddress.ip_network(part, strict=False).hosts())
         first, dash, last = part.partition("-")
         low = ipaddress.ip_address(first.strip())
         high = ipaddress.ip_address(last.strip()) if dash else low
@@ -418,17 +427,15 @@ def group_marks(found: Plan, tier_hosts: Iterable[str], listeners: Iterable[str]
     return [{"host": host, "groups": names} for host, names in sorted(marks.items())]
 
 
-def group_marks_after(found: Plan, listeners: Iterable[str]) -> list[dict[str, Any]]:
+def group_marks_after(found: Plan, forgetters: Iterable[str]) -> list[dict[str, Any]]:
     """The same once the hosts are gone: fleet_left_behind for who has to forget them, fleet_resting for who stands by."""
     resting = [host for host in found.leave if host not in found.destroy]
-    # Only balancers and databases are known by name; an upstream has dropped a host that drains already.
-    behind = {*map(str, listeners)} - {*found.leave} if found.leave and found.tier in FORGOTTEN else set()
+    behind = {*map(str, forgetters)} - {*found.leave} if found.leave else set()
     marks = {host: ["fleet_left_behind"] for host in behind}
     marks |= {host: ["fleet_left_behind", "fleet_resting"] for host in resting}
     return [{"host": host, "groups": names} for host, names in sorted(marks.items())]
 
 
-FORGOTTEN = ("load_balancers", "mysql")
 _OWN = frozenset({"ansible_host", "fleet_address", "fleet_state", "fleet_scaling", "fleet_scaled", "mysql_primary", "fleet_weight"})
 
 

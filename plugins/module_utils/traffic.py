@@ -20,6 +20,7 @@ MARKS = Path("/etc/graphic_school/out-of-traffic")
 # Tiers with a gate, in the order in which a host of several leaves: what takes work from outside comes first.
 TIERS = ("load_balancers", "app_servers", "queue_workers", "scheduler", "redis_cluster", "mysql")
 TABLE = "graphic_school_traffic"
+PAUSE_TABLE = "graphic_school_pause"
 # Shares of new connections, in percent, that a host takes one after the other while it comes back.
 SHARES = (10, 25, 50, 75)
 ESTABLISHED = "01"
@@ -89,6 +90,21 @@ def ruleset(ports: Sequence[int], share: int = 0) -> str:
         "\t\ttype filter hook input priority -10; policy accept;\n"
         f'\t\tiifname != "lo" tcp dport {{ {listed} }} tcp flags & (fin | syn | rst | ack) == syn{chance}'
         " reject with tcp reset\n\t}\n}\n"
+    )
+
+
+def pause_ruleset(address: str, ports: Sequence[int], seconds: int) -> str:
+    """Return nft's input that keeps new connections to C(address) waiting for C(seconds): what opens them is dropped, and sent again.
+
+    Their client tries again after a second, three and seven (RFC 6298). It ends by itself, whatever happens to who began it.
+    """
+    ip = ipaddress.ip_address(address)
+    listed = ", ".join(f"{port} timeout {seconds}s" for port in sorted(set(ports)))
+    return (
+        f"table inet {PAUSE_TABLE}\ndelete table inet {PAUSE_TABLE}\ntable inet {PAUSE_TABLE} {{\n"
+        f"\tset ports {{\n\t\ttype inet_service; flags timeout; elements = {{ {listed} }}\n\t}}\n\tchain input {{\n"
+        "\t\ttype filter hook input priority -10; policy accept;\n"
+        f"\t\tip{'6' if ip.version == 6 else ''} daddr {ip} tcp dport @ports tcp flags & (fin | syn | rst | ack) == syn drop\n\t}}\n}}\n"
     )
 
 

@@ -11,19 +11,35 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
 from .redis_client import RedisReplyError, info
 from .redis_cluster import RedisClusterError, parse_nodes
 from .redis_driver import Tools, hand_over_to_replica, tools_for
-from .traffic import MARKS, TIERS, Mark, TrafficError, connections, mark_text, parse_mark, ruleset, steps, summary
+from .traffic import (
+    MARKS,
+    PAUSE_TABLE,
+    TIERS,
+    Mark,
+    TrafficError,
+    connections,
+    mark_text,
+    parse_mark,
+    pause_ruleset,
+    ruleset,
+    steps,
+    summary,
+)
 
 # Loads the rule at boot while the mark is there; its stop removes the table (role traffic).
 REFUSAL_UNIT = "graphic_school-traffic.service"
 # A tier is idle once it was seen idle this often in a row: a request may be between two connections.
 QUIET_LOOKS = 3
 PAUSE = 0.2
+# Seconds that new connections may wait on for keepalived, after the old ones had theirs.
+PAUSE_MARGIN = 3
 
 
 class Run(Protocol):
@@ -97,6 +113,9 @@ class Gate:
 
     def refuse(self) -> None:
         """Raise TrafficError when this host can't leave as things are; nothing has changed yet."""
+
+    def part(self) -> None:
+        """Say good-bye, before the mark is made; whatever this does has to end by itself when the run dies."""
 
     def close(self) -> None:
         """Keep new work away. Doing it again changes nothing."""
@@ -184,7 +203,11 @@ class Service(Gate):
 
 
 class LoadBalancer(Gate):
-    """keepalived's check fails while the mark is there, so another balancer takes the address."""
+    """keepalived's check fails while the mark is there, so another balancer takes the address.
+
+    An address that moves cuts what comes through it. So new connections wait for a moment, and nginx ends the others, each after its
+    answer; then keepalived gives the address away at once, and the new connections, which try again, reach the other balancer.
+    """
 
     def refuse(self) -> None:
         if not self.given["address"]:
@@ -193,13 +216,39 @@ class LoadBalancer(Gate):
                 "provider's balancer"
             )
 
+    def _holds(self) -> bool:
+        return f" {self.given['address']}/" in self.world.must("/usr/sbin/ip", "-oneline", "address", "show")
+
+    def _connections(self, without: str = "") -> tuple[str, ...]:
+        return self.world.remote_connections((int(port) for port in self.given["ports"]), without=without)
+
+    def part(self) -> None:
+        grace = float(self.given.get("grace", 0))
+        if grace <= 0 or not self._holds():
+            return
+        rules = pause_ruleset(str(self.given["address"]), [int(port) for port in self.given["ports"]], ceil(grace) + PAUSE_MARGIN)
+        self.world.must("/usr/sbin/nft", "-f", "-", text=rules)
+        # Its workers end: idle connections at once, the others after their answer.
+        self.world.must("/usr/bin/systemctl", "reload", "nginx.service")
+        deadline = self.world.clock.monotonic() + grace
+        while self._connections() and self.world.clock.monotonic() < deadline:
+            self.world.clock.sleep(PAUSE / 4)
+
+    def closed(self) -> bool:
+        return not self._holds()
+
+    def close(self) -> None:
+        if not self.closed():
+            # Its last advert says that it goes: another one takes over within a fraction of a second instead of after failed checks.
+            self.world.must("/usr/bin/systemctl", "restart", "keepalived.service")
+        self.world.run(["/usr/sbin/nft", "delete", "table", "inet", PAUSE_TABLE])
+
     def busy(self) -> str:
         address = str(self.given["address"])
-        held = f" {address}/" in self.world.must("/usr/sbin/ip", "-oneline", "address", "show")
-        if held:
+        if self._holds():
             return f"it still holds {address}"
         # What came through the shared address left with it; those who came to the host's own address end here.
-        ends = self.world.remote_connections((int(port) for port in self.given["ports"]), without=address)
+        ends = self._connections(without=address)
         return summary(ends) if ends else ""
 
     def ill(self) -> str:
@@ -365,6 +414,7 @@ class Host:
             gate.refuse()
         for tier, gate in gates:
             if self.mark(tier) is None:
+                gate.part()
                 self._write_mark(tier, mark)
                 self.done.append(f"mark {tier}")
             if not gate.closed():

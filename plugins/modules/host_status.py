@@ -180,7 +180,7 @@ def redis(given: dict[str, Any]) -> dict[str, Any]:
             "expected": {f"{row['address']}:{row['port']}": row["host"] for row in pool["instances"]},
         }
         for row in own if number == 0 else []:
-            if told[f"{row['address']}:{row['port']}"].get("slots"):
+            if f"{row['address']}:{row['port']}" in told[f"{row['address']}:{row['port']}"].get("slots", {}):
                 queues.update(ask.queue_lengths(tools, row["address"], row["port"], keys))
     return {"redis": pools, "queues": queues}
 

@@ -14,6 +14,7 @@ description:
     with GTID auto-positioning, be writable or not, wait for acknowledgements.
   - Every wait has an end and an error that says what was missing.
 author: graphic_school.scaling contributors (@graphic_school)
+extends_documentation_fragment: [graphic_school.scaling.mysql_server]
 options:
   steps:
     description: The steps of this host and phase.
@@ -33,36 +34,10 @@ options:
     type: list
     elements: str
     default: []
-  socket:
-    description: The server's socket.
-    type: path
-    default: /run/mysqld/mysqld.sock
   service:
     description: The server's unit.
     type: str
     default: mysql
-  users:
-    description: Rows of C(mysql_users), for the passwords.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name: {description: Name., type: str, required: true}
-      host: {description: Host part of the account., type: str, default: "%"}
-      password: {description: The password., type: str}
-      plugin: {description: The authentication., type: str, default: caching_sha2_password}
-      privileges: {description: Not read here., type: dict}
-      tls: {description: The requirement., type: str, default: none}
-  replication_user:
-    description: User that replicas log in as, also to copy.
-    type: str
-    default: replication
-  replication_password:
-    description: Its password.
-    type: str
-  tls_ca: {description: Path of the authority that replicas trust., type: path}
-  tls_certificate: {description: Path of the certificate that replicas show., type: path}
-  tls_key: {description: Path of its key., type: path}
   health_url:
     description: Where this host's health service answers. It tells routers that the primary is about to move.
     type: str
@@ -115,8 +90,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 
-from ..module_utils.mysql_client import ClientError, Replication, rows, text
+from ..module_utils.mysql_client import ClientError, rows, text
 from ..module_utils.mysql_mover import Mover
+from ..module_utils.mysql_options import SERVER_SPEC, replication_from
+from ..module_utils.mysql_settings import record_of
 
 try:
     import pymysql
@@ -139,26 +116,8 @@ def main() -> None:
             },
             "refused": {"type": "str", "default": ""},
             "warnings": {"type": "list", "elements": "str", "default": []},
-            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            **SERVER_SPEC,
             "service": {"type": "str", "default": "mysql"},
-            "users": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "host": {"type": "str", "default": "%"},
-                    "password": {"type": "str", "no_log": True},
-                    "plugin": {"type": "str", "default": "caching_sha2_password"},
-                    "privileges": {"type": "dict"},
-                    "tls": {"type": "str", "default": "none"},
-                },
-            },
-            "replication_user": {"type": "str", "default": "replication"},
-            "replication_password": {"type": "str", "no_log": True},
-            "tls_ca": {"type": "path"},
-            "tls_certificate": {"type": "path"},
-            "tls_key": {"type": "path", "no_log": False},
             "health_url": {"type": "str", "default": "http://127.0.0.1:9200"},
             "wait_seconds": {"type": "int", "default": 60},
             "clone_seconds": {"type": "int", "default": 3600},
@@ -189,6 +148,8 @@ def main() -> None:
                         log=log,
                     )
                 performed.append(step["text"])
+                if step["action"] == "set":
+                    remember_asked(options["socket"], step["arguments"]["settings"])
         finally:
             performer.release()
     if options["refused"]:
@@ -197,15 +158,21 @@ def main() -> None:
     module.exit_json(changed=bool(told), performed=told, actions=actions, log=log)
 
 
+def remember_asked(socket: str, settings: dict[str, Any]) -> None:
+    """Add to the record of what the running server was asked for (see C(mysql_state)); it ends with the server."""
+    record = Path(socket).with_name("asked.cnf")
+    content = record.read_text(encoding="utf-8") if record.exists() else ""
+    part = record.with_suffix(".part")
+    # The folder is mysqld's own: whatever lies there is not written through.
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
+        file.write(record_of(content, settings))
+    part.replace(record)
+
+
 def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:
     """The performer for the server on this host, with real connections and real time."""
-    replication = Replication(
-        options["replication_user"],
-        options["replication_password"] or "",
-        options["tls_ca"] or "",
-        options["tls_certificate"] or "",
-        options["tls_key"] or "",
-    )
+    replication = replication_from(options)
 
     def connect(seconds: float) -> Any:
         return pymysql.connect(

@@ -10,26 +10,12 @@ short_description: What a MySQL server is, as data
 version_added: "0.1.0"
 description:
   - Asks the server on this host, as C(root) over its socket, what it is - writable or not, whose replica, which transactions,
-    which users with which rights, and which settings run otherwise than wanted.
+    which users with which rights, and which settings run otherwise than wanted. Whether a password is the wanted one is told; the
+    stored hash is not.
   - Changes nothing. A host without MySQL is an answer too.
 author: graphic_school.scaling contributors (@graphic_school)
+extends_documentation_fragment: [graphic_school.scaling.mysql_server]
 options:
-  socket:
-    description: The server's socket.
-    type: path
-    default: /run/mysqld/mysqld.sock
-  users:
-    description: Users of interest. Whether a password is the wanted one is told; the stored hash is not.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name: {description: Name., type: str, required: true}
-      host: {description: Host part of the account., type: str, default: "%"}
-      password: {description: The wanted password., type: str}
-      plugin: {description: The wanted authentication., type: str, default: caching_sha2_password}
-      privileges: {description: The wanted privileges., type: dict}
-      tls: {description: The wanted requirement., type: str, default: none}
   settings_file:
     description: The host's own C(my.cnf); its options are compared with what the server runs with.
     type: path
@@ -41,13 +27,6 @@ options:
     type: list
     elements: dict
     default: []
-  replication_user:
-    description: User that replicas log in as.
-    type: str
-    default: replication
-  replication_password:
-    description: Its password, to tell whether the replica uses it.
-    type: str
   port:
     description: Where the servers in O(reach) listen.
     type: int
@@ -57,9 +36,6 @@ options:
     type: list
     elements: str
     default: []
-  tls_ca: {description: Path of the authority that replicas trust., type: path}
-  tls_certificate: {description: Path of the certificate that replicas show., type: path}
-  tls_key: {description: Path of its key., type: path}
 attributes:
   check_mode:
     description: Reads only, so it does the same in check mode.
@@ -77,7 +53,8 @@ RETURN = r"""
 server:
   description:
     - C(installed) and C(answers); with both, among others C(uuid), C(read_only), C(super_read_only), C(gtid_executed), C(channel),
-      C(semi_sync_source), C(semi_sync_replicas), C(databases), C(users), C(settings_online) and C(settings_restart).
+      C(semi_sync_source), C(semi_sync_replicas), C(databases), C(users), C(settings_online), C(settings_restart) and
+      C(settings_kept), which the server limits or rounds by itself.
     - Without an answer, C(why).
   returned: always
   type: dict
@@ -89,8 +66,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.mysql_client import Replication, read_server
-from ..module_utils.mysql_settings import parse_my_cnf
+from ..module_utils.mysql_client import read_server
+from ..module_utils.mysql_options import SERVER_SPEC, replication_from
+from ..module_utils.mysql_settings import Asked, asked_settings, parse_my_cnf
 
 try:
     import pymysql
@@ -104,29 +82,11 @@ REACH_SECONDS = 1
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
-            "users": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "host": {"type": "str", "default": "%"},
-                    "password": {"type": "str", "no_log": True},
-                    "plugin": {"type": "str", "default": "caching_sha2_password"},
-                    "privileges": {"type": "dict"},
-                    "tls": {"type": "str", "default": "none"},
-                },
-            },
+            **SERVER_SPEC,
             "settings_file": {"type": "path", "default": "/etc/mysql/my.cnf"},
             "pending": {"type": "list", "elements": "dict", "default": []},
-            "replication_user": {"type": "str", "default": "replication"},
-            "replication_password": {"type": "str", "no_log": True},
             "port": {"type": "int", "default": 3306},
             "reach": {"type": "list", "elements": "str", "default": []},
-            "tls_ca": {"type": "path"},
-            "tls_certificate": {"type": "path"},
-            "tls_key": {"type": "path", "no_log": False},
         },
         supports_check_mode=True,
     )
@@ -139,25 +99,28 @@ def main() -> None:
     data = Path(str(settings.get("datadir") or "/var/lib/mysql"))
     if pymysql is None or not (data / "mysql.ibd").exists():
         module.exit_json(changed=False, server={"installed": False, "answers": False, "why": "there is no MySQL yet"})
-    replication = Replication(
-        options["replication_user"],
-        options["replication_password"] or "",
-        options["tls_ca"] or "",
-        options["tls_certificate"] or "",
-        options["tls_key"] or "",
-    )
+    replication = replication_from(options)
     reached = reached_servers(options)
     try:
         connection = pymysql.connect(
             unix_socket=options["socket"], user="root", autocommit=True, connect_timeout=10, read_timeout=30
         )
         try:
-            server = read_server(connection, options["users"], settings, replication)
+            server = read_server(connection, options["users"], settings, replication, read_asked(options["socket"]))
         finally:
             connection.close()
     except pymysql.Error as error:
         server = {"installed": True, "answers": False, "why": str(error)}
     module.exit_json(changed=False, server={**server, "reached": reached})
+
+
+def read_asked(socket: str) -> Asked:
+    """Return what the running server was asked for: the record that its start left beside its socket."""
+    record = Path(socket).with_name("asked.cnf")
+    try:
+        return Asked(asked_settings(record.read_text(encoding="utf-8")), record.stat().st_mtime)
+    except FileNotFoundError:
+        return Asked()
 
 
 def reached_servers(options: dict[str, Any]) -> list[str]:

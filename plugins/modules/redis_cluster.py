@@ -15,44 +15,7 @@ description:
     cluster is finished; a right one is left alone, also after failovers.
   - Refuses by name what could lose keys.
 author: graphic_school.scaling contributors (@graphic-school)
-options:
-  pools:
-    description: The clusters, as the filter P(graphic_school.scaling.redis_layout#filter) lays them out.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {description: Name of the pool in messages., type: str, required: true}
-      replicas: {description: How many replicas each primary has at least., type: int, default: 1}
-      leaving:
-        description:
-          - Hosts that are on their way out, or wait to come in. What they have in the cluster stays as it is; they get nothing new
-            and are never joined. M(graphic_school.scaling.redis_scale) empties them.
-        type: list
-        elements: str
-        default: []
-      instances:
-        description: All instances of the pool.
-        type: list
-        elements: dict
-        required: true
-        suboptions:
-          host: {description: The host it runs on; replicas avoid their primary's host., type: str, required: true}
-          address: {description: Where it listens., type: str, required: true}
-          port: {description: Its port., type: int, required: true}
-  user:
-    description: ACL user that may manage the cluster.
-    type: str
-    default: default
-  passwords:
-    description: Its password; while passwords change, also the one before. The first that works is used.
-    type: list
-    elements: str
-    default: []
-  timeout:
-    description: Seconds that each wait (for answers, for agreement, for data on replicas) may take.
-    type: float
-    default: 60
+extends_documentation_fragment: [graphic_school.scaling.redis_pools]
 attributes:
   check_mode:
     description: Returns the steps without taking them; an instance that doesn't answer counts as a fresh one.
@@ -87,40 +50,23 @@ steps:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.redis_cluster import Instance, Pool, RedisClusterError
+from ..module_utils.redis_cluster import RedisClusterError
 from ..module_utils.redis_driver import PoolDriver, tools_for
+from ..module_utils.redis_options import POOLS_SPEC, pools_from
 
 PATIENCE_OF_A_CHECK = 3.0
 
 
 def main() -> None:
-    instance_spec = {
-        "host": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "port": {"type": "int", "required": True},
-    }
-    pool_spec = {
-        "name": {"type": "str", "required": True},
-        "replicas": {"type": "int", "default": 1},
-        "leaving": {"type": "list", "elements": "str", "default": []},
-        "instances": {"type": "list", "elements": "dict", "required": True, "options": instance_spec},
-    }
     module = AnsibleModule(
-        argument_spec={
-            "pools": {"type": "list", "elements": "dict", "required": True, "options": pool_spec},
-            "user": {"type": "str", "default": "default"},
-            "passwords": {"type": "list", "elements": "str", "default": [], "no_log": True},
-            "timeout": {"type": "float", "default": 60},
-        },
+        argument_spec=dict(POOLS_SPEC),
         supports_check_mode=True,
     )
     given = module.params
     tools = tools_for(given["user"], given["passwords"], given["timeout"])
     steps: dict[str, list[str]] = {}
     try:
-        for row in given["pools"]:
-            instances = tuple(Instance(**instance) for instance in row["instances"])
-            pool = Pool(row["name"], row["replicas"], instances, frozenset(row["leaving"]))
+        for pool in pools_from(given["pools"]):
             driver = PoolDriver(pool, tools)
             taken = driver.first_plan(PATIENCE_OF_A_CHECK) if module.check_mode else driver.build()
             steps[pool.name] = [str(step) for step in taken]

@@ -417,7 +417,8 @@ def main() -> None:
             answer.update(steps=host.activate(), current=True)
             answer.update(removed=prune(host.layout, module.params["keep"], [host.release, host.actual.current]))
         answer.update(changed=bool(answer["steps"]))
-        if answer["changed"]:
+        # A migration is given no recipe, and changes no configuration that a signature could name.
+        if answer["changed"] and state != "migrated":
             answer["diff"] = {
                 "before": f"{host.actual.current or 'no release'} ({host.actual.signature[:12]})\n",
                 "after": f"{host.release} ({host.signature[:12]}): {', '.join(answer['steps'])}\n",

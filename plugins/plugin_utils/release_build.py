@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +41,8 @@ from ..module_utils.release import (
     recipe,
 )
 
-CHUNK = 1 << 20
+# What comes out of an archive that is damaged, encrypted, in another format, or leads out of its folder.
+UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,28 @@ def _refuse_escape(path: str, target: str) -> None:
         depth += -1 if part == ".." else 1
         if part == "/" or depth < 0:
             raise ReleaseError(f"the link {path} leads out of the release, to {target}; make it relative and inside, or exclude it")
+
+
+def unpack_zip(location: Path, target: Path) -> None:
+    """Unpack a zip with its links and executable files, which zipfile alone would lose. Raises ReleaseError for what leads out of it."""
+    links: list[tuple[str, str]] = []
+    with zipfile.ZipFile(location) as packed:
+        for member in packed.infolist():
+            inside = PurePosixPath(member.filename)
+            if inside.is_absolute() or ".." in inside.parts:
+                raise ReleaseError(f"app_source.location: {location} holds the path {member.filename}, which leads out of it")
+            mode = member.external_attr >> 16
+            if stat.S_ISLNK(mode):
+                links.append((inside.as_posix(), packed.read(member).decode()))
+                continue
+            path = Path(packed.extract(member, target))
+            if path.is_file() and mode & 0o111:
+                path.chmod(0o755)
+    # Last, so that nothing is written through one of them.
+    for name, leads_to in links:
+        _refuse_escape(name, leads_to)
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).symlink_to(leads_to)
 
 
 def pack(root: Path, exclude: Sequence[str], target: Path) -> int:
@@ -243,21 +268,31 @@ class Builder:
         source = wish.source
         if source.kind == "git":
             scratch.mkdir()
-            with tempfile.TemporaryFile(dir=self.cache) as stream:
-                subprocess.run(
-                    ["git", "--git-dir", os.fspath(self._mirror(source)), "archive", "--format=tar", found.commit],
-                    stdout=stream, check=True,
-                )
-                stream.seek(0)
-                with tarfile.open(fileobj=stream) as archive:
+            packed = scratch.with_name("source.tar")
+            git_dir = os.fspath(self._mirror(source))
+            execute(["git", "--git-dir", git_dir, "archive", "--format=tar", f"--output={packed}", found.commit])
+            try:
+                with tarfile.open(packed) as archive:
                     archive.extractall(scratch, filter="data")
+            except tarfile.FilterError as error:
+                raise ReleaseError(f"app_source: commit {found.commit} can't be unpacked: {error}") from error
+            packed.unlink()
             return scratch
         location = Path(source.location).expanduser()
         if source.kind == "folder":
             shutil.copytree(location, scratch, symlinks=True, ignore=self._ignore(location, rebased(wish.exclude, source.subdirectory)))
             return scratch
         scratch.mkdir()
-        self._unpack(location, scratch)
+        try:
+            if zipfile.is_zipfile(location):
+                unpack_zip(location, scratch)
+            else:
+                with tarfile.open(location) as archive:
+                    archive.extractall(scratch, filter="data")
+        except UNREADABLE as error:
+            # What the libraries say may be a list of all that they tried, and Ansible would show it as the cause.
+            why = "it is damaged, or no archive" if isinstance(error, tarfile.ReadError) else str(error).partition("\n")[0]
+            raise ReleaseError(f"app_source.location: {location} can't be unpacked: {why}") from None
         return self._root_of(scratch, source.subdirectory)
 
     @staticmethod
@@ -267,22 +302,6 @@ class Builder:
             return {name for name in names if excluded((inside / name).as_posix(), exclude)}
 
         return ignore
-
-    @staticmethod
-    def _unpack(location: Path, scratch: Path) -> None:
-        try:
-            if zipfile.is_zipfile(location):
-                with zipfile.ZipFile(location) as packed:
-                    for member in packed.infolist():
-                        path = Path(packed.extract(member, scratch))
-                        mode = member.external_attr >> 16
-                        if path.is_file() and mode & 0o111:
-                            path.chmod(0o755)
-            else:
-                with tarfile.open(location) as archive:
-                    archive.extractall(scratch, filter="data")
-        except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-            raise ReleaseError(f"app_source.location: {location} can't be unpacked: {error}") from error
 
     @staticmethod
     def _root_of(scratch: Path, subdirectory: str) -> Path:
@@ -299,9 +318,7 @@ class Builder:
 
     def _commit(self, source: Source) -> str:
         mirror = self._mirror(source)
-        rows = execute(["git", "ls-remote", "--", source.location, source.ref, f"{source.ref}^{{}}"]).splitlines() if not (
-            len(source.ref) == 40 and self._holds(mirror, source.ref)
-        ) else []
+        rows = [] if len(source.ref) == 40 and self._holds(mirror, source.ref) else self._advertised(source)
         advertised = {name: commit for commit, name in (row.split("\t", 1) for row in rows)}
         commit = choose_commit(source.ref, advertised)
         if commit and self._holds(mirror, commit):
@@ -310,8 +327,19 @@ class Builder:
         try:
             wanted = f"{commit or source.ref}^{{commit}}"
             return execute(["git", "--git-dir", os.fspath(mirror), "rev-parse", "--verify", "--quiet", wanted]).strip()
+        except ReleaseError:
+            raise ReleaseError(f"app_source.ref: {source.location} has no branch, tag or commit {source.ref}") from None
+
+    @staticmethod
+    def _advertised(source: Source) -> list[str]:
+        try:
+            wanted = [source.ref, f"{source.ref}^{{}}"]
+            return execute(["git", "ls-remote", "--", source.location, *wanted], environment={"LC_ALL": "C.UTF-8"}).splitlines()
         except ReleaseError as error:
-            raise ReleaseError(f"app_source.ref: {source.location} has no branch, tag or commit {source.ref}") from error
+            said = [line for line in str(error).splitlines() if line.startswith(("fatal:", "error:", "ERROR:"))]
+            if not said:
+                raise
+            raise ReleaseError(f"app_source.location: git can't read {source.location}: {said[0]}") from None
 
     @staticmethod
     def _holds(mirror: Path, commit: str) -> bool:

@@ -19,11 +19,13 @@ import pytest
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.waiting import until
 from tests.e2e.support.web import Visitor, visiting
+from tests.e2e.support.witness import Witness, witness
 
 # Promises that only look come before promises that break something, and the second run of site.yml comes last:
 # it has to find nothing to do after all that happened.
 ORDER = [
     "bad_inventories_are_refused",
+    "one_verb_at_a_time",
     "redis_is_covered_and_closed",
     "pictures_are_shared",
     "page_works_in_a_browser",
@@ -32,6 +34,7 @@ ORDER = [
     "sessions_follow_the_client",
     "traffic_survives_a_dead_server",
     "deploys_lose_nothing",
+    "drained_hosts_get_no_work",
     "status_agrees_with_reality",
     "open_slots_are_healed",
     "new_replicas_are_cloned",
@@ -39,6 +42,9 @@ ORDER = [
     "plan_equals_the_run",
     "site_is_idempotent",
 ]
+
+
+STALLS = "e2e/stalls.jsonl"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +64,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         folder = lab.folder / "artifacts" / item.name.replace("/", "_").replace("[", "-").strip("]")[:100]
         lab.collect_logs(folder)
         report.sections.append(("logs of the hosts", str(folder)))
+        report.sections.append(("who held the address, and when they were late", lab.balancers_said()))
+        machine = Witness(lab.folder / STALLS).stalls[-20:]
+        report.sections.append(("when the machine stood still", ", ".join(map(str, machine)) or "never"))
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +75,12 @@ def lab() -> Lab:
     if not summary.is_file():
         pytest.fail(f"{summary} is missing: the proof runs on the fleet that `make demo` makes", pytrace=False)
     return Lab(summary)
+
+
+@pytest.fixture(scope="session", name="witness")
+def _witness(lab: Lab) -> Iterator[Witness]:
+    with witness(lab.folder / STALLS) as watching:
+        yield watching
 
 
 @pytest.fixture

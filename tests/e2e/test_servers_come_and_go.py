@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,46 +15,13 @@ import pytest
 
 from lab import site
 from tests.e2e.support.lab import ROOT, Lab, Run
-from tests.e2e.support.web import Visitor
+from tests.e2e.support.load import LightLoad
+from tests.e2e.support.web import Visitor, served_by
+from tests.e2e.support.witness import Witness
 
 FAST = site.environment(Path(sys.prefix), accelerate=True)
 NAME = "app3"
 CLIENTS, PAUSE_SECONDS = 3, 0.15
-
-
-class Load:
-    """Clients that ask on and on, each with a session of its own and some of them for every answer on a new connection."""
-
-    def __init__(self, visitors: list[Visitor]) -> None:
-        self.visitors = visitors
-        self.end = threading.Event()
-        self.statuses: Counter[str] = Counter()
-        self.first_seen: dict[str, float] = {}
-        self.sessions: list[list[tuple[str, int]]] = [[] for _visitor in visitors]
-        self.threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(len(visitors))]
-
-    def _run(self, number: int) -> None:
-        while not self.end.wait(PAUSE_SECONDS):
-            try:
-                answer = self.visitors[number].get("/api/whoami")
-            except httpx.TransportError as error:
-                self.statuses[repr(error)] += 1
-                continue
-            self.statuses[str(answer.status_code)] += 1
-            if answer.status_code == 200:
-                self.first_seen.setdefault(answer.headers["X-Served-By"], time.monotonic())
-                told = answer.json()
-                self.sessions[number].append((told["session_id_hash"], told["session_hits"]))
-
-    def __enter__(self) -> Load:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.end.set()
-        for thread in self.threads:
-            thread.join(30)
 
 
 def scale(lab: Lab, count: int) -> Run:
@@ -73,17 +38,25 @@ def as_before(lab: Lab) -> Iterator[None]:
 
 
 def test_an_app_server_comes_and_goes_under_load(
-    lab: Lab, visit: Callable[..., Visitor], app_servers: list[str], as_before: None
+    lab: Lab, visit: Callable[..., Visitor], app_servers: list[str], as_before: None, witness: Witness
 ) -> None:
     visitors = [visit(http2=False, keepalive=bool(number)) for number in range(CLIENTS)]
-    with Load(visitors) as load:
-        begun = time.monotonic()
+    sessions: list[list[tuple[str, int]]] = [[] for _visitor in visitors]
+    first_seen: dict[str, float] = {}
+
+    def note(client: int, asked: float, answer: httpx.Response) -> None:
+        first_seen.setdefault(served_by(answer), asked)
+        told = answer.json()
+        sessions[client].append((told["session_id_hash"], told["session_hits"]))
+
+    with LightLoad(visitors, witness, pause=PAUSE_SECONDS, write_every=0, note=note) as load:
+        begun = time.time()
         scale(lab, len(app_servers) + 1)
-        assert NAME in load.first_seen, f"{NAME} served nobody, only {sorted(load.first_seen)} did"
-        served_after = load.first_seen[NAME] - begun
+        assert NAME in first_seen, f"{NAME} served nobody, only {sorted(first_seen)} did"
+        served_after = first_seen[NAME] - begun
         gone = scale(lab, len(app_servers))
-    assert set(load.statuses) == {"200"}, load.statuses
-    for answers in load.sessions:
+    assert load.failed == []
+    for answers in sessions:
         assert len({session for session, _hits in answers}) == 1, "a client keeps its session"
         assert [hits for _session, hits in answers] == list(range(answers[0][1], answers[0][1] + len(answers)))
     assert served_after < 90, f"{NAME} served its first request {served_after:.0f} s after the command"

@@ -105,7 +105,9 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, Any]:
-    return load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"].get("options", {})
+    """Of a role that others list as a dependency they belong to its entry point check, which is validated once."""
+    entry_points = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    return entry_points.get("main", entry_points.get("check", {})).get("options", {})
 
 
 # --- roles describe themselves ------------------------------------------------------------------------------------
@@ -313,3 +315,12 @@ def test_the_page_of_variables_is_current() -> None:
 def test_every_link_in_the_docs_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_parts_of_playbooks_see_the_wiring_of_playbooks() -> None:
+    """Ansible looks for group_vars beside the file that a play stands in, also when that file was imported from elsewhere."""
+    wiring = {path.relative_to(ROOT / "playbooks/group_vars") for path in (ROOT / "playbooks/group_vars").rglob("*.yml")}
+    beside = ROOT / "playbooks/parts/group_vars"
+    assert {path.relative_to(beside): path.resolve() for path in beside.rglob("*.yml")} == {
+        path: ROOT / "playbooks/group_vars" / path for path in wiring
+    }

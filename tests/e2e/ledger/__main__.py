@@ -27,6 +27,7 @@ def options_of(words: list[str] | None = None) -> Options:
     what.add_argument("--verb", choices=sorted(ROWS), help=" ".join([*VERBS, *FAULTS]), metavar="NAME")
     what.add_argument("--command", help="any shell command, run from the checkout", metavar="WORDS")
     parser.add_argument("--arguments", default="", help="added to each playbook of the verb, such as '-e fleet_host=app1'")
+    parser.add_argument("--times", type=int, default=1, help="rounds of the verb (1)")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second (50)")
     parser.add_argument("--before", type=float, default=10.0, help="seconds of load before (10)")
     parser.add_argument("--after", type=float, default=10.0, help="seconds of load after (10)")
@@ -39,7 +40,7 @@ def options_of(words: list[str] | None = None) -> Options:
     row = ROWS[given.verb] if given.verb else Row(given.command, (command(given.command),))
     folder = given.out or ROOT / ".lab" / "e2e" / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
     return Options(
-        name, row, folder, given.rate, given.before, given.after, given.hold, given.most, given.arguments, given.seed
+        name, row, folder, given.rate, given.before, given.after, given.hold, given.most, given.arguments, given.seed, given.times
     )
 
 

@@ -60,10 +60,11 @@ def longest_gap(moments: Iterable[float], start: float, end: float) -> tuple[flo
     return longest, since
 
 
-def phase_of(at: float, verb_start: float, verb_end: float) -> str:
-    if at < verb_start:
+def phase_of(answer: Answer, verb_start: float, verb_end: float) -> str:
+    """When the request was due; one that was under way when the verb began, and failed then, is the verb's."""
+    if answer.at < verb_start and not (answer.failure and answer.ended >= verb_start):
         return "before"
-    return "during" if at < verb_end else "after"
+    return "during" if answer.at < verb_end else "after"
 
 
 def summary(answers: Sequence[Answer], start: float, end: float) -> dict[str, Any]:
@@ -101,6 +102,6 @@ def by_phase(answers: Sequence[Answer], verb_start: float, verb_end: float, end:
     """`summary` for before, during, after and the whole."""
     parts: dict[str, list[Answer]] = {phase: [] for phase in PHASES}
     for answer in answers:
-        parts[phase_of(answer.at, verb_start, verb_end)].append(answer)
+        parts[phase_of(answer, verb_start, verb_end)].append(answer)
     limits = {"before": (0.0, verb_start), "during": (verb_start, verb_end), "after": (verb_end, end)}
     return {phase: summary(parts[phase], *limits[phase]) for phase in PHASES} | {"all": summary(answers, 0.0, end)}

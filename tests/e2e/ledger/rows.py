@@ -15,6 +15,7 @@ from tests.e2e.ledger.steps import (
     a_redis_primary,
     a_worker,
     an_app_server,
+    another_release,
     cut_off,
     everything_started,
     hanging,
@@ -22,6 +23,7 @@ from tests.e2e.ledger.steps import (
     killed,
     killed_for_good,
     play,
+    play_at,
     rebooted,
     the_mysql_primary,
     the_store,
@@ -38,16 +40,37 @@ class Row:
     steps: tuple[Step, ...]
     rules: Rules = field(default_factory=Rules)
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
+    # Once, after all rounds, also when one went wrong: the fleet ends as it began.
+    closing: tuple[Step, ...] = ()
+
+
+SIZES = "tests/e2e/ledger/sizes"
+# As providers of machines do it, and containers need not.
+STOPPING = '{"fleet_provider_options": {"directory": "{{ inventory_dir }}/../..", "resize_stops": true}}'
+
+
+def resized(tier: str, *options: str) -> tuple[Step, ...]:
+    """Another size for a tier, and the one that the lab's inventory says: the fleet ends as it began."""
+    chosen = ("-e", f"fleet_tier={tier}", *options)
+    return play("resize", "-i", f"{SIZES}/{tier}.yml", *chosen), wait(5), play("resize", *chosen)
 
 
 VERBS: Mapping[str, Row] = {
     "none": Row("nothing happens: the fleet alone, and the ledger itself", (wait(),)),
     "site": Row("the whole playbook again", (play("site"),)),
-    "deploy": Row("the release of this checkout", (play("deploy"),)),
-    "rollback": Row("back to the last good release", (play("rollback"),)),
+    "deploy": Row("a release nobody has seen yet", (another_release(),), closing=(play("deploy", "-e", "deploy_force=true"),)),
+    "rollback": Row(
+        "a new release, and back to the one before",
+        (another_release(), play("rollback")),
+        closing=(play("deploy", "-e", "deploy_force=true"),),
+    ),
     "drain": Row(
         "an app server out of traffic, and in again",
         (play("drain", "-e", "fleet_host=app2"), wait(5), play("undrain", "-e", "fleet_host=app2")),
+    ),
+    "drain-balancer": Row(
+        "the balancer with the VIP out of traffic, and in again",
+        (play_at(holder_of_the_vip, "drain", "undrain"),),
     ),
     "switchover": Row(
         "another server becomes MySQL's primary",
@@ -77,9 +100,23 @@ VERBS: Mapping[str, Row] = {
             play("scale", "-e", "fleet_tier=redis_cluster", "-e", "fleet_count=3"),
         ),
     ),
-    "resize": Row(
-        "app servers get another size (give it with ARGS)",
-        (play("resize", "-e", "fleet_tier=app_servers"),),
+    "resize": Row("app servers get more memory, and give it back", resized("app_servers")),
+    "resize-mysql": Row(
+        "databases get more memory and give it back, while they run",
+        resized("mysql"),
+        Rules(row_gap_seconds=1.5),
+        ROWS_MIX,
+    ),
+    "resize-mysql-stopping": Row(
+        "the same from a provider that stops machines: replicas, another primary, the former one",
+        resized("mysql", "-e", STOPPING),
+        Rules(row_gap_seconds=1.5),
+        ROWS_MIX,
+    ),
+    "resize-redis": Row("Redis hosts get more memory and give it back, while they run", resized("redis_cluster")),
+    "resize-redis-stopping": Row(
+        "the same from a provider that stops machines: primaries are handed over first",
+        resized("redis_cluster", "-e", STOPPING),
     ),
 }
 

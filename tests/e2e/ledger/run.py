@@ -24,8 +24,8 @@ from tests.e2e.ledger.load import Load
 from tests.e2e.ledger.releases import WATCH, ReleaseLog, watch
 from tests.e2e.ledger.rows import Row
 from tests.e2e.ledger.schedule import KEPT_SHARE, arrivals
-from tests.e2e.ledger.steps import Stage, the_mysql_primary
-from tests.e2e.ledger.weights import evened, waited_for_cpu
+from tests.e2e.ledger.steps import Stage, Step, the_mysql_primary
+from tests.e2e.ledger.weights import client_first, waited_for_cpu
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.waiting import until
 
@@ -55,6 +55,7 @@ class Options:
     most_seconds: float = 1200.0
     arguments: str = ""
     seed: int = 1
+    times: int = 1
     # How long the audit waits for jobs: longer than a job of a dead worker takes to be given to another.
     jobs_seconds: float = 150.0
 
@@ -67,6 +68,8 @@ def check(options: Options, vip: str) -> None:
         raise Refused(f"the rate must be above 0 and at most {RATE_LIMIT:g} requests/s, not {options.rate:g}")
     if not 0 < options.most_seconds <= LONGEST_RUN:
         raise Refused(f"a run may take up to {LONGEST_RUN:g} s, not {options.most_seconds:g}")
+    if options.times < 1:
+        raise Refused(f"times must be 1 or more, not {options.times}")
 
 
 @dataclass
@@ -109,7 +112,7 @@ async def run(lab: Lab, options: Options) -> dict[str, Any]:
     client = Client(lab.vip, lab.domain, tls)
     book = Book(f"ledger-{int(time.time())}-{os.getpid()}")
     try:
-        with evened(len(lab.containers())) as notes:
+        with client_first() as notes:
             mix, courses = await _look_around(client, options.row.mix, notes)
             stage = Stage(
                 lab, book, options.folder / "commands.log", options.arguments, options.hold_seconds, options.most_seconds
@@ -137,7 +140,7 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
     try:
         await asyncio.sleep(options.before_seconds)
         scene.verb_start = clock()
-        scene.steps = await _steps(options.row, scene.stage, clock, scene.notes)
+        scene.steps = await _rounds(options, scene.stage, clock, scene.notes)
         scene.verb_end = clock()
         await asyncio.sleep(options.after_seconds)
         scene.end = clock()
@@ -232,25 +235,31 @@ async def _look_around(
     return mix, [int(course["id"]) for course in json.loads(response.body)["data"]]
 
 
-async def _steps(row: Row, stage: Stage, clock: Callable[[], float], notes: list[str]) -> list[dict[str, Any]]:
-    """Carry out the steps; those after one that went wrong are left out."""
+async def _rounds(
+    options: Options, stage: Stage, clock: Callable[[], float], notes: list[str]
+) -> list[dict[str, Any]]:
+    """Carry out the row's steps as often as was asked for; what comes after one that went wrong is left out."""
+    row = options.row
     told: list[dict[str, Any]] = []
-    for step in row.steps:
-        start, codes = clock(), len(stage.exit_codes)
-        error = ""
-        try:
-            await asyncio.to_thread(step.run, stage)
-        except Exception as trouble:
-            # Whatever it was, the load has to be counted to its end and the report written.
-            error = f"{type(trouble).__name__}: {trouble}"
-        code = stage.exit_codes[-1] if len(stage.exit_codes) > codes else None
-        told.append({"name": step.name, "start": start, "end": clock(), "exit_code": code, "error": error})
-        if error or (code and not row.rules.command_fails):
-            left = [other.name for other in row.steps[len(told) :]]
-            if left:
-                notes.append(f"left out after that: {'; '.join(left)}")
-            break
-    return told
+    for number in range(options.times):
+        for step in row.steps:
+            told.append(await _step(step, stage, clock))
+            if told[-1]["error"] or (told[-1]["exit_code"] and not row.rules.command_fails):
+                notes.append(f"what comes after {step.name} of round {number + 1} of {options.times} was left out")
+                return told + [await _step(step, stage, clock) for step in row.closing]
+    return told + [await _step(step, stage, clock) for step in row.closing]
+
+
+async def _step(step: Step, stage: Stage, clock: Callable[[], float]) -> dict[str, Any]:
+    start, codes = clock(), len(stage.exit_codes)
+    error = ""
+    try:
+        await asyncio.to_thread(step.run, stage)
+    except Exception as trouble:
+        # Whatever it was, the load has to be counted to its end and the report written.
+        error = f"{type(trouble).__name__}: {trouble}"
+    code = stage.exit_codes[-1] if len(stage.exit_codes) > codes else None
+    return {"name": step.name, "start": start, "end": clock(), "exit_code": code, "error": error}
 
 
 def write(lab: Lab, options: Options, told: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.e2e.ledger.book import Book
 from tests.e2e.ledger.weights import without_privilege
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.redis_pools import durable_primaries, pools_are_whole
+from tests.e2e.support.releases import source
 from tests.e2e.support.waiting import until
 from tests.e2e.support.web import visiting
 
@@ -95,6 +97,29 @@ def play(playbook: str, *options: str) -> Step:
     """A playbook on the lab; the run's own ARGS come last, so they win."""
     words = f"ansible-playbook -i inventories/lab playbooks/{playbook}.yml {shlex.join(options)}".rstrip()
     return Step(words, lambda stage: stage.shell(f"{words} {stage.arguments}".rstrip()))
+
+
+def play_at(choose: Callable[[Lab], str], *playbooks: str, pause_seconds: float = 5.0) -> Step:
+    """Playbooks one after another for a host that is chosen when the first begins."""
+
+    def run(stage: Stage) -> None:
+        host = choose(stage.lab)
+        for playbook in playbooks:
+            stage.shell(f"ansible-playbook -i inventories/lab playbooks/{playbook}.yml -e fleet_host={host} {stage.arguments}".rstrip())
+            stage.hold(pause_seconds)
+
+    return Step(f"{', '.join(playbooks)} {words(choose)}", run)
+
+
+def another_release() -> Step:
+    """Deploy the demo's application with a line that no release before had."""
+
+    def run(stage: Stage) -> None:
+        folder = stage.log.parent / "source"
+        shutil.rmtree(folder, ignore_errors=True)
+        play("deploy", "-e", source(folder)).run(stage)
+
+    return Step("deploy another release", run)
 
 
 def wait(seconds: float | None = None) -> Step:

@@ -1,11 +1,9 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processor time on a machine that is client, control node and fleet at once.
+"""Processor time on a machine that is client, control node and fleet at once: the client, which needs little, comes first.
 
-In a real fleet each host has its own processors. Here Linux gives all containers of the lab together the weight of one
-process (cgroup v1), so that any two programs beside them starve the fleet, and the client measures the machine. For the
-time of a run each host weighs as much as a process, and the client, which needs little, comes first.
+What the hosts weigh is the lab's own matter: lab/kernel.py.
 """
 
 from __future__ import annotations
@@ -15,16 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-SHARES = Path("/sys/fs/cgroup/cpu/libpod_parent/cpu.shares")
 AUTOGROUP = Path("/proc/self/autogroup")
 SCHEDSTAT = Path("/proc/self/schedstat")
-ONE_PROCESS = 1024
 CLIENT_NICENESS = -10
 
 
 @contextmanager
-def evened(hosts: int, shares: Path = SHARES, autogroup: Path = AUTOGROUP) -> Iterator[list[str]]:
-    """Even weights inside, as they were before outside; yields what could not be set."""
+def client_first(autogroup: Path = AUTOGROUP) -> Iterator[list[str]]:
+    """Inside, this process goes before others; outside, as it was before. Yields what could not be set."""
     troubles: list[str] = []
     with ExitStack() as undo:
         try:
@@ -38,13 +34,6 @@ def evened(hosts: int, shares: Path = SHARES, autogroup: Path = AUTOGROUP) -> It
                 undo.callback(_try, lambda: autogroup.write_text(before, "ascii"))
         except OSError:
             troubles.append("the client may not go first on this machine: watch how late it was")
-        try:
-            if shares.is_file():
-                weight = shares.read_text("ascii")
-                shares.write_text(str(max(int(weight), hosts * ONE_PROCESS)), "ascii")
-                undo.callback(_try, lambda: shares.write_text(weight, "ascii"))
-        except OSError:
-            troubles.append("the hosts share the weight of one process: other programs on this machine starve them")
         yield troubles
 
 

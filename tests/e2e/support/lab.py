@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -64,6 +66,12 @@ class Run:
                 diff = result.get("diff") or []
                 found += [d for d in (diff if isinstance(diff, list) else [diff]) if d]
         return found
+
+
+def good(run: Run) -> Run:
+    """The run, which must have ended well."""
+    assert run.code == 0, f"{run.trouble}: {run.messages or run.output[-3000:]}"
+    return run
 
 
 class Lab:
@@ -143,6 +151,15 @@ class Lab:
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(journal, self.containers()))
+
+    def balancers_said(self) -> str:
+        """What keepalived of every balancer wrote in the last ten minutes about the address, and about being late."""
+        show = "journalctl --unit keepalived --since=-10min --output=short-iso --no-pager | grep -E 'STATE|expired|Script' | tail -n 20"
+        said = (
+            subprocess.run(["podman", "exec", host, "sh", "-c", show], capture_output=True, text=True, timeout=30, check=False).stdout
+            for host in self.tier("load_balancers")
+        )
+        return "".join(said) or "nothing"
 
     # --- the machines themselves ----------------------------------------------------------------------------------
 
@@ -240,6 +257,37 @@ class Lab:
             done.stdout + done.stderr
         )
         return done.stdout
+
+
+@contextmanager
+def begun(playbook: str, *options: str, env: Mapping[str, str] | None = None, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A verb in its own process group, as in somebody's terminal; what is left of it at the end is killed."""
+    marker = uuid.uuid4().hex
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/lab", f"playbooks/{playbook}.yml", *options]
+    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "PYTHONUNBUFFERED": "1"}
+    with (log or Path(os.devnull)).open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **settings, **(env or {}), "E2E_RUN": marker}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        for pid in marked(marker):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def marked(marker: str) -> list[int]:
+    """The programs of a run, which all have its marker in their environment; Ansible's workers leave its process group."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes()
+            if b"ansible-playbook" in words and marker.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def fresh_folder(path: Path) -> Path:

@@ -57,7 +57,20 @@ def test_the_longest_gap(moments: list[float], gap: tuple[float, float]) -> None
 
 @pytest.mark.parametrize(("at", "phase"), [(4.9, "before"), (5, "during"), (9.9, "during"), (10, "after")])
 def test_phases_go_by_when_a_request_was_due(at: float, phase: str) -> None:
-    assert phase_of(at, 5, 10) == phase
+    assert phase_of(answer(at), 5, 10) == phase
+
+
+@pytest.mark.parametrize(
+    ("failure", "ended", "phase"),
+    [
+        pytest.param("reset", 5.3, "during", id="the verb cut it"),
+        pytest.param("reset", 4.9, "before", id="it failed before the verb began"),
+        pytest.param("", 5.3, "before", id="it went well"),
+    ],
+)
+def test_a_long_request_that_the_verb_cut_is_the_verbs(failure: str, ended: float, phase: str) -> None:
+    long = Answer("slow", "GET", at=2.0, started=2.0, ended=ended, failure=failure)
+    assert phase_of(long, 5, 10) == phase
 
 
 def test_a_late_client_does_not_look_like_a_fast_fleet() -> None:
@@ -85,7 +98,7 @@ def test_failures_are_told_by_phase_and_apart_from_what_is_unsafe_to_retry() -> 
 
 
 def test_requests_that_are_meant_to_be_slow_are_in_no_percentile_but_may_fail() -> None:
-    phases = by_phase([answer(1, 0.2), answer(1, 5.0, kind="slow"), answer(2, 5, kind="slow", failure="HTTP 502")], 5, 10, 15)
+    phases = by_phase([answer(1, 0.2), answer(1, 5.0, kind="slow"), answer(2, 2.5, kind="slow", failure="HTTP 502")], 5, 10, 15)
     assert phases["before"]["milliseconds"]["max"] == 200
     assert phases["before"]["failed"] == {"GET slow: HTTP 502": 1}
 

@@ -50,3 +50,18 @@ def test_a_new_host_gets_the_image_of_its_neighbours() -> None:
     assert hosts.image_of("app", [], built) == f"{settings.IMAGE_PREFIX}/app:2"
     with pytest.raises(LabError, match="no image for tier redis"):
         hosts.image_of("redis", [RUNNING], built)
+
+
+@pytest.mark.parametrize(
+    ("row", "calls"),
+    [
+        pytest.param({}, ["update"], id="while it runs"),
+        pytest.param({"resize_stops": True}, ["stop", "start", "update"], id="stopped, where a provider of machines is wanted"),
+    ],
+)
+def test_a_host_gets_another_size(row: dict[str, bool], calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(hosts, "podman", lambda *words: asked.append(words[0]) or "")
+    monkeypatch.setattr(hosts.fleet, "resize", lambda *_size: asked.append("update"))
+    hosts.ACTIONS["resize"]([{"name": "app1", "memory_mb": 2048, "vcpus": 2, **row}], {"app1": RUNNING})
+    assert asked == calls

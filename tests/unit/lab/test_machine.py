@@ -70,6 +70,10 @@ def test_wrong_machine_is_refused_by_one_sentence(facts: dict[str, Any], parts: 
 ACCEPTED = [
     pytest.param({}, id="Debian 12 as root"),
     pytest.param({"is_root": False, "has_sudo": True}, id="a user with sudo"),
+    pytest.param(
+        {"is_root": False, "has_sudo": True, "networks": (Network("198.18.10.0/24", "route podman1"),), "memory_available_mb": 1},
+        id="a user with sudo beside a lab that runs: only root sees whose network that is, and is asked next",
+    ),
     pytest.param({"debian_version": None}, id="Debian testing, which has no number"),
     pytest.param({"memory_available_mb": 100, "disk_free_mb": 100, "lab_exists": True}, id="a machine whose memory the lab itself uses"),
     pytest.param({"networks": (Network("0.0.0.0/1", "route tun0"),)}, id="a VPN that takes all traffic"),

@@ -39,8 +39,13 @@ def test_adverts_go_to_the_peers_alone() -> None:
     assert value(text, "unicast_src_ip") == "192.0.2.11"
 
 
-def test_a_single_balancer_names_no_peers() -> None:
-    assert "unicast_peer" not in conf(keepalived_servers=[LB1])
+def test_a_single_balancer_holds_the_address_without_peers() -> None:
+    text = conf(keepalived_servers=[LB1])
+    # keepalived --config-test fails on any of these words when there is no peer.
+    assert not re.search(r"^\s*unicast_(peer|src_ip)", text, flags=re.MULTILINE)
+    assert value(text, "mcast_src_ip") == "192.0.2.11"
+    assert block(text, "virtual_ipaddress") == ["192.0.2.10/32"]
+    assert "mcast_src_ip" not in conf()
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,7 @@ def test_another_server_is_one_more_line() -> None:
     assert changed == {"/etc/nginx/conf.d/upstream.conf"}
     old, new = (files["/etc/nginx/conf.d/upstream.conf"].splitlines() for files in (before, after))
     assert [line for line in new if line not in old] == [
-        "    server 192.0.2.23:80 max_fails=3 fail_timeout=5s;  # app3",
-        "    server 192.0.2.23:80 max_fails=0 fail_timeout=5s;  # app3",
+        "    server 192.0.2.23:80 max_fails=3 fail_timeout=5s; server 192.0.2.23:80 max_fails=0 backup;  # app3",
     ]
     assert [line for line in new if line in old] == old
 
@@ -186,6 +185,19 @@ def test_a_request_that_nobody_was_sent_meets_every_server_once_more() -> None:
     assert all(sent.match(bytes_sent) for bytes_sent in ("0", "-", "0, 0", "0, 0, -")), "refused, or nobody asked"
     assert not any(sent.match(bytes_sent) for bytes_sent in ("119", "0, 119", "119, 0", "10")), "somebody was sent something"
     upstream = files["/etc/nginx/conf.d/upstream.conf"]
-    again = upstream[upstream.index("upstream app_any {") :]
+    assert re.findall(r"^upstream (\S+) {", upstream, flags=re.MULTILINE) == ["app"]
+    assert re.findall(r"server (\S+) max_fails=0 backup;", upstream) == ["192.0.2.21:80", "192.0.2.22:80"]
+    again = files["/etc/nginx/conf.d/app.conf"].partition("location @any_server {")[2]
+    assert directives(again, "proxy_pass") == ["http://app"]
+    assert directives(again, "proxy_next_upstream_tries") == ["0"]
+
+
+@pytest.mark.parametrize("method", ["ip_hash", "hash", "random_two"])
+def test_where_nginx_takes_no_backups_the_second_try_has_a_list_of_its_own(method: str) -> None:
+    key = {"nginx_lb_upstream_hash_key": "$request_uri"} if method == "hash" else {}
+    files = render(nginx_lb_upstream_method=method, **key)
+    first, again = files["/etc/nginx/conf.d/upstream.conf"].split("upstream app_any {")
+    assert re.findall(r"server (\S+) max_fails=3 fail_timeout=5s;", first) == ["192.0.2.21:80", "192.0.2.22:80"]
     assert re.findall(r"server (\S+) max_fails=0", again) == ["192.0.2.21:80", "192.0.2.22:80"]
-    assert "proxy_pass http://app_any;" in files["/etc/nginx/conf.d/app.conf"]
+    assert "backup" not in first + again
+    assert directives(files["/etc/nginx/conf.d/app.conf"], "proxy_pass") == ["http://app", "http://app_any"]

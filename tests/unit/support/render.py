@@ -66,6 +66,14 @@ def _load_plugins() -> None:
     Display().verbosity = 0
 
 
+@functools.cache
+def _loader() -> DataLoader:
+    """One for all tests: it remembers the files of roles and playbooks, which no test changes. Inventories are read anew."""
+    loader = DataLoader()
+    loader.set_basedir(str(ROOT / "playbooks"))
+    return loader
+
+
 def role_names() -> list[str]:
     """Every role of the collection, by name."""
     return sorted(path.name for path in (ROOT / "roles").iterdir() if (path / "tasks").is_dir())
@@ -89,8 +97,7 @@ class Fleet:
         _load_plugins()
         self._known_values: dict[tuple[str, str], Templar] = {}
         self._known_plays: dict[str, list[tuple[Play, list[str], list[str]]]] = {}
-        self.loader = DataLoader()
-        self.loader.set_basedir(str(ROOT / "playbooks"))
+        self.loader = _loader()
         sources = [str(ROOT / path) for path in [inventory, *(extra_inventories or [])] if path is not None]
         self.inventory = InventoryManager(loader=self.loader, sources=sources or ["host1,"])
         self.variables = VariableManager(loader=self.loader, inventory=self.inventory)

@@ -71,13 +71,18 @@ def pool(own: str) -> dict[str, Any]:
     """Each host has a primary on 6379 and, on 6380, the replica of the host before it."""
     shares = dict(zip(REDIS, (5461, 5462, 5461), strict=True))
     before = dict(zip(REDIS, [REDIS[-1], *REDIS[:-1]], strict=True))
-    common = {"state": "ok", "link": "up", "moving": False, "used_mb": 5, "limit_mb": 90, "failed": []}
+    view = {
+        "epoch": 3,
+        "slots": {f"{address}:6379": share for address, share in shares.items()},
+        "replicas": {f"{address}:6380": f"{before[address]}:6379" for address in REDIS},
+    }
+    instance = {
+        **view, "state": "ok", "link": "up", "link_down_seconds": 0, "moving": False,
+        "used_mb": 5, "limit_mb": 90, "failed": [],
+    }  # fmt: skip
     return {
         "replicas": 1,
-        "instances": {
-            f"{own}:6379": {**common, "slots": shares[own], "primary": ""},
-            f"{own}:6380": {**common, "slots": 0, "primary": f"{before[own]}:6379"},
-        },
+        "instances": {f"{own}:{port}": dict(instance) for port in (6379, 6380)},
         "expected": {f"{address}:{port}": "redis" for address in REDIS for port in (6379, 6380)},
     }
 
@@ -247,6 +252,30 @@ def test_a_whole_fleet_is_healthy_and_says_what_it_is() -> None:
     text = as_text(status)
     assert "The fleet is healthy." in text
     assert all(name in text for name in ADDRESSES)
+
+
+def test_a_primary_that_hands_over_between_two_answers_costs_no_slot() -> None:
+    """redis2 was asked before its primary moved to redis3, redis3 afterwards: of themselves, both would tell of it or none."""
+    answers = healthy()
+    old, new = f"{REDIS[1]}:6379", f"{REDIS[2]}:6380"
+    for instance in answers["redis2"]["report"]["redis"]["durable"]["instances"].values():
+        slots, replicas = dict(instance["slots"]), dict(instance["replicas"])
+        slots[new], replicas[old] = slots.pop(old), new
+        del replicas[new]
+        instance.update(epoch=4, slots=slots, replicas=replicas)
+    answers["redis2"]["report"]["redis"]["durable"]["instances"][old].update(link="down", link_down_seconds=1)
+    status = assess(fleet(), answers)
+    assert [str(finding) for finding in status.findings] == []
+    assert status.pools["durable"]["slots"] == 16384
+
+
+def test_a_replica_without_a_link_for_long_is_ill() -> None:
+    answers = healthy()
+    instance = answers["redis2"]["report"]["redis"]["durable"]["instances"][f"{REDIS[1]}:6380"]
+    instance.update(link="down", link_down_seconds=5)
+    findings = [str(finding) for finding in assess(fleet(), answers).findings]
+    assert any("has no link to its primary" in finding for finding in findings)
+    assert any("0 of 1 replicas on other hosts" in finding for finding in findings)
 
 
 @pytest.mark.parametrize(("fault", "said"), ILLNESSES.values(), ids=ILLNESSES)

@@ -336,6 +336,13 @@ def test_a_primary_is_not_restarted_in_traffic_unless_told() -> None:
     assert steps(plan(THREE, states, replace(WANTED, restart_primary=True)), "db1") == ["finish: restart"]
 
 
+def test_what_a_server_keeps_by_itself_is_told_and_asks_for_nothing() -> None:
+    states = {**RUNNING, "db2": replace(RUNNING["db2"], settings_kept={"innodb_page_cleaners": ("2", "1")})}
+    found = plan(THREE, states, WANTED)
+    assert found.steps == ()
+    assert "db2 keeps innodb_page_cleaners = 1 though my.cnf says 2: MySQL limits or rounds it" in found.warnings[0]
+
+
 # -- all clusters -------------------------------------------------------------------------------------------------------
 
 

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils.mysql_settings import (
+    Asked,
     SettingError,
+    asked_settings,
     differing_settings,
     merged_settings,
     parse_my_cnf,
+    record_of,
     server_id,
 )
 
@@ -70,6 +73,28 @@ def test_running_values_are_compared_by_meaning(name: str, wanted: str, running:
 
 def test_options_that_are_no_variables_are_not_compared() -> None:
     assert differing_settings({"plugin_load_add": ["a.so", "b.so"], "user": "mysql"}, {"plugin_load_add": ""}) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted", "same"),
+    [
+        pytest.param("256M", "268435456", True, id="another unit"),
+        pytest.param("ON", "1", True, id="another word for on"),
+        pytest.param("256M", "512M", False, id="more"),
+        pytest.param(None, "1", False, id="nothing"),
+    ],
+)
+def test_asking_for_the_same_again_is_known(asked: str | None, wanted: str, same: bool) -> None:
+    settings = {} if asked is None else {"loose-x-y": asked}
+    content = "[mysqld]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
+    assert Asked(asked_settings(content)).same("x_y", wanted) is same
+
+
+def test_what_a_running_server_was_asked_for_is_added_to_its_record() -> None:
+    before = "# my.cnf\n[mysqld]\nmax-connections = 10\nplugin_load_add = a.so\nplugin_load_add = b.so\n[client]\nsocket = /x\n"
+    after = record_of(before, {"max_connections": "20", "long_query_time": 2})
+    assert asked_settings(after) == {"max_connections": "20", "plugin_load_add": ["a.so", "b.so"], "long_query_time": "2"}
+    assert asked_settings(record_of("", {"x": "1"})) == {"x": "1"}
 
 
 @given(st.ip_addresses(v=4).filter(int))

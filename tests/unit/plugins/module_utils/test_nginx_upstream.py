@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.nginx_upstream import METHODS, STATES, NginxUpstreamError, render_upstream
+from plugins.module_utils.nginx_upstream import (
+    METHODS,
+    METHODS_WITH_BACKUP,
+    STATES,
+    NginxUpstreamError,
+    render_upstream,
+)
 
 APP1 = {"name": "app1", "address": "192.0.2.21"}
 APP2 = {"name": "app2", "address": "192.0.2.22"}
@@ -55,6 +61,59 @@ def test_the_block_as_a_whole() -> None:
         "    keepalive 32;\n"
         "}\n"
     )
+
+
+PLAIN1 = "server 192.0.2.21:80 max_fails=3 fail_timeout=10s;"
+PLAIN2 = "server 192.0.2.22:80 max_fails=3 fail_timeout=10s;"
+AGAIN2 = "server 192.0.2.22:80 max_fails=0 backup;"
+
+
+@pytest.mark.parametrize(
+    ("row", "lines"),
+    [
+        pytest.param(
+            {},
+            [f"{PLAIN1} server 192.0.2.21:80 max_fails=0 backup;  # app1", f"{PLAIN2} {AGAIN2}  # app2"],
+            id="each server is its own backup that never counts as failed, on one line",
+        ),
+        pytest.param(
+            {"weight": 5, "max_conns": 9, "fail_timeout": 3},
+            [
+                "server 192.0.2.21:80 weight=5 max_conns=9 max_fails=3 fail_timeout=3s; "
+                "server 192.0.2.21:80 weight=5 max_conns=9 max_fails=0 backup;  # app1",
+                f"{PLAIN2} {AGAIN2}  # app2",
+            ],
+            id="weight and limit hold for the last resort too",
+        ),
+        pytest.param(
+            {"state": "down"},
+            ["server 192.0.2.21:80 max_fails=3 fail_timeout=10s down;  # app1", f"{PLAIN2} {AGAIN2}  # app2"],
+            id="who is down is nobody's last resort",
+        ),
+        pytest.param({"state": "draining"}, [f"{PLAIN2} {AGAIN2}  # app2"], id="nor who is draining"),
+        pytest.param(
+            {"backup": True},
+            ["server 192.0.2.21:80 max_fails=0 backup;  # app1", f"{PLAIN2}  # app2"],
+            id="a server that is a backup is the last resort, and the others are none beside it",
+        ),
+        pytest.param(
+            {"backup": True, "state": "down"},
+            ["server 192.0.2.21:80 max_fails=3 fail_timeout=10s backup down;  # app1", f"{PLAIN2} {AGAIN2}  # app2"],
+            id="a backup that is down is not",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS_WITH_BACKUP)
+def test_with_a_last_resort_nobody_is_left_alone_for_good(method: str, row: dict[str, Any], lines: list[str]) -> None:
+    block = render_upstream([APP1 | row, APP2], "app", method=method, last_resort=True)
+    assert [line.strip() for line in block.splitlines() if line.strip().startswith("server ")] == lines
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in METHODS_WITH_BACKUP])
+def test_a_last_resort_is_refused_where_nginx_has_no_backups(method: str) -> None:
+    key = "$request_uri" if method == "hash" else None
+    with pytest.raises(NginxUpstreamError, match=f"upstream app: last_resort needs backup.* method {method}: leave it"):
+        render_upstream([APP1], "app", method=method, hash_key=key, last_resort=True)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +221,9 @@ def test_kept_connections_end_after_a_time_and_a_number_of_requests() -> None:
 
 
 def test_the_shared_memory_grows_in_steps() -> None:
-    def zone(servers: int) -> str:
+    def zone(servers: int, **arguments: Any) -> str:
         rows = [{"address": f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"} for n in range(servers)]
-        return render_upstream(rows, "app").splitlines()[1].strip()
+        return render_upstream(rows, "app", **arguments).splitlines()[1].strip()
 
     assert [zone(count) for count in (1, 1000, 1001, 5000)] == [
         "zone app 1m;",
@@ -172,6 +231,7 @@ def test_the_shared_memory_grows_in_steps() -> None:
         "zone app 2m;",
         "zone app 8m;",
     ]
+    assert [zone(count, last_resort=True) for count in (500, 501)] == ["zone app 1m;", "zone app 2m;"]
     assert "zone app 256k;" in render_upstream([APP1], "app", zone="256k")
 
 
@@ -391,9 +451,10 @@ def test_nothing_leaves_its_directive(what: str, value: Any) -> None:
     new=host_names,
     method=st.sampled_from([method for method in METHODS if method != "hash"]),
     states=st.lists(st.sampled_from(STATES), min_size=12, max_size=12),
+    wanted=st.booleans(),
 )
 def test_a_new_server_is_one_new_line_and_moves_none(
-    names: list[str], new: str, method: str, states: list[str]
+    names: list[str], new: str, method: str, states: list[str], wanted: bool
 ) -> None:
     if new in names:
         return
@@ -402,8 +463,9 @@ def test_a_new_server_is_one_new_line_and_moves_none(
         for number, name in enumerate(names, start=1)
     ]
     rows[0]["state"] = "active"
-    before = render_upstream(rows, "app", method=method).splitlines()
-    after = render_upstream([{"name": new, "address": "198.51.100.1"}, *rows], "app", method=method).splitlines()
+    arguments: dict[str, Any] = {"method": method, "last_resort": wanted and method in METHODS_WITH_BACKUP}
+    before = render_upstream(rows, "app", **arguments).splitlines()
+    after = render_upstream([{"name": new, "address": "198.51.100.1"}, *rows], "app", **arguments).splitlines()
     changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
     assert [line[0] for line in changed] == ["+"]
     assert "198.51.100.1" in changed[0]

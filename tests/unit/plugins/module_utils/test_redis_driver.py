@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from plugins.module_utils.redis_driver import (
     restart_instance,
     spread,
 )
+from plugins.module_utils.redis_mover import PoolMover
 
 POOL = Pool(
     "durable", 1, tuple(Instance(f"redis{n}", f"192.0.2.{n}", port) for n in (1, 2, 3) for port in (6379, 6380))
@@ -35,7 +37,7 @@ class Server:
         self.primary: Server | None = None
         self.slots: set[int] = set()
         self.silent = False
-        self.config = {"maxmemory": "1048576", "tcp-backlog": "511", "save": ""}
+        self.config = {"maxmemory": "1048576", "tcp-backlog": "511", "save": "", "maxmemory-policy": ""}
 
 
 class Network:
@@ -82,6 +84,7 @@ class Client:
             "CLUSTER NODES": self.nodes,
             "DBSIZE": lambda: 0,
             "CLUSTER INFO": lambda: "cluster_state:ok\r\n",
+            "INFO memory": lambda: "used_memory:900000\r\n",
             "INFO replication": lambda: f"role:{'slave' if me.primary else 'master'}\r\nmaster_link_status:up\r\n",
         }
         if text in answers:
@@ -197,6 +200,39 @@ def test_what_can_be_set_is_set_and_what_needs_a_restart_is_told() -> None:
     applied = apply_settings(connection, wanted, check=False)
     assert applied.changed == (Difference("maxmemory", "1048576", "2mb"),)
     assert applied.restart == (Difference("tcp-backlog", "511", "600"),)
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_while_slots_move_silence_is_borne_for_longer_and_not_afterwards(
+    ends_well: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Network()
+    network.servers["192.0.2.3", 6380].silent = True
+    mover = PoolMover(POOL, network.tools(), "admin", node_timeout_ms=1000)
+    meanwhile: list[str] = []
+
+    def move() -> tuple[()]:
+        meanwhile.extend(network.asked)
+        if not ends_well:
+            raise RedisClusterError("interrupted")
+        return ()
+
+    monkeypatch.setattr(mover, "_run", move)
+    with nullcontext() if ends_well else pytest.raises(RedisClusterError):
+        mover.run()
+    told = [f"{i.address}:{i.port} CONFIG SET cluster-node-timeout " for i in POOL.instances[:-1]]
+    assert meanwhile == [f"{text}5000" for text in told]
+    assert network.asked[5:] == [f"{text}1000" for text in told]
+
+
+def test_less_memory_than_is_in_use_is_refused_where_nothing_may_be_dropped() -> None:
+    network = Network()
+    connection = network.connect("192.0.2.1", 6379)
+    with pytest.raises(RedisClusterError, match="nothing may be dropped"):
+        apply_settings(connection, {"maxmemory": "800000", "maxmemory-policy": "noeviction"}, check=False)
+    assert network.asked == []
+    assert apply_settings(connection, {"maxmemory": "800000", "maxmemory-policy": "allkeys-lru"}, check=False).changed
+    assert apply_settings(connection, {"maxmemory": "950000", "maxmemory-policy": "noeviction"}, check=False).changed
 
 
 def test_a_value_that_redis_refuses_is_told_with_its_words() -> None:

@@ -36,6 +36,14 @@ def machine(name: str, tier: str, wanted: Size, actual: Size, **more: Any) -> Ma
         pytest.param(machine("app1", "app_servers", SMALL, LARGE), "shrinks", False, True, id="less: settings, then the machine"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL, online=True), "grows", True, False, id="a database that grows while it serves"),
         pytest.param(machine("db2", "mysql", LARGE, SMALL), "grows", True, True, id="a database whose provider stops it"),
+        pytest.param(
+            machine("redis1", "redis_cluster", SMALL, LARGE, online=True), "shrinks", False, False, id="Redis that shrinks while it serves"
+        ),
+        pytest.param(machine("redis1", "redis_cluster", LARGE, SMALL), "grows", True, True, id="a Redis host whose provider stops it"),
+        pytest.param(machine("app1", "app_servers", LARGE, SMALL, online=True), "grows", True, True, id="an application server leaves"),
+        pytest.param(
+            machine("app1", "app_servers", LARGE, SMALL, online=True, alone="app_servers"), "grows", True, False, id="but not the only one"
+        ),
         pytest.param(machine("app1", "app_servers", SMALL, LARGE, state="standby"), "shrinks", False, False, id="who stands by stays"),
         pytest.param(machine("app1", "app_servers", Size(2048, 2), Size(1024, 4)), "grows", True, True, id="memory decides over cores"),
         pytest.param(machine("app1", "app_servers", Size(1024, 4), SMALL), "grows", True, True, id="cores alone"),
@@ -44,6 +52,21 @@ def machine(name: str, tier: str, wanted: Size, actual: Size, **more: Any) -> Ma
 def test_one_turn(found: Machine, direction: str, first: bool, drain: bool) -> None:
     (step,) = plan([found])
     assert (step.direction, step.provider_first, step.drain) == (direction, first, drain)
+
+
+def test_the_only_host_that_serves_is_not_stopped() -> None:
+    groups = {"load_balancers": ["lb1"], "app_servers": ["app1", "app2"], "mysql": ["db1"], "redis_cluster": ["r1", "r2", "r3"]}
+    groups["all"] = [host for hosts in groups.values() for host in hosts]
+    hostvars: dict[str, dict[str, Any]] = {
+        host: {"ansible_host": f"192.0.2.{number}", "fleet_memory_mb": 2048, "fleet_vcpus": 2, "mysql_primary": host == "db1"}
+        for number, host in enumerate(groups["all"], 1)
+    }
+    hostvars["app2"]["fleet_state"] = "standby"
+    wanted = build_fleet(groups, hostvars).as_dict()
+    found = machines_from(["app1", "app2"], wanted, [{"name": name, "memory_mb": 1024, "vcpus": 2} for name in ("app1", "app2")], {})
+    assert [each.alone for each in found] == ["app_servers", ""]
+    with pytest.raises(ResizeError, match="app1 is the only active host of app_servers, and has to stop"):
+        plan(found)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.filter.scale_plan import scale_plan
 from plugins.module_utils.fleet import KNOWN_KEYS, FleetError, build_fleet
 from plugins.module_utils.scale_plan import (
     Member,
@@ -232,7 +233,8 @@ def test_the_fleet_as_it_will_be_has_the_new_host_with_its_groups_size() -> None
     ("tier", "count", "words"),
     [
         pytest.param("app_server", 3, r"did you mean app_servers\?", id="a misspelt tier"),
-        pytest.param("redis_cluster", 4, "can't be scaled by a number", id="a tier with a verb of its own"),
+        pytest.param("object_storage", 2, "can't be scaled by a number", id="a tier that is not scaled by a number"),
+        pytest.param("redis_cluster", 2, "redis_cluster must be from 3 to 10, not: 2", id="a Redis Cluster without a majority"),
         pytest.param("", 4, "not: nothing", id="no tier"),
         pytest.param("app_servers", "", "not: nothing", id="no number"),
         pytest.param("app_servers", "3.5", "whole number of hosts, not: 3.5", id="half a host"),
@@ -258,7 +260,7 @@ def test_who_is_met_by_the_verb() -> None:
         "app4": ["fleet_leaving", "fleet_concerned", "fleet_asked"],
         "lb1": ["fleet_concerned"],
     }
-    assert group_marks_after(found, ["lb1"]) == [{"host": "app2", "groups": ["fleet_left_behind", "fleet_resting"]}]
+    assert group_marks_after(found, []) == [{"host": "app2", "groups": ["fleet_left_behind", "fleet_resting"]}]
 
 
 def test_databases_that_left_are_forgotten_by_their_clients() -> None:
@@ -267,3 +269,33 @@ def test_databases_that_left_are_forgotten_by_their_clients() -> None:
         {"host": "app1", "groups": ["fleet_left_behind"]},
         {"host": "db1", "groups": ["fleet_left_behind"]},
     ]
+
+
+def test_a_new_redis_host_is_told_to_all_who_ask_it() -> None:
+    found = scale_plan(GROUPS, HOSTVARS, "redis_cluster", 4)
+    assert (found["join"], found["create"], found["leave"]) == (["redis4"], ["redis4"], [])
+    assert {row["host"]: row["groups"] for row in found["marks"]} == {
+        **{host: ["fleet_concerned"] for host in ("app1", "app2", "redis1", "redis2", "redis3", "worker1")},
+        "redis4": ["fleet_joining", "fleet_concerned"],
+    }
+    assert found["marks_after"] == []
+
+
+def test_a_redis_host_that_left_is_forgotten_by_the_others() -> None:
+    groups = {**GROUPS, "redis_cluster": [*GROUPS["redis_cluster"], "redis4"], "all": [*GROUPS["all"], "redis4"]}
+    hostvars = {**HOSTVARS, "redis4": {**HOSTVARS["redis3"], "ansible_host": "192.0.2.44", "fleet_scaled": True}}
+    found = scale_plan(groups, hostvars, "redis_cluster", 3)
+    assert (found["leave"], found["destroy"]) == (["redis4"], ["redis4"])
+    assert next(row for row in found["marks"] if row["host"] == "redis4")["groups"] == [
+        "fleet_leaving", "fleet_concerned", "fleet_asked",
+    ]
+    # Clients have dropped it while it was still there to send them on.
+    assert [row["host"] for row in found["marks_after"]] == ["redis1", "redis2", "redis3"]
+
+
+def test_a_redis_host_of_the_inventorys_own_stands_by() -> None:
+    groups = {**GROUPS, "redis_cluster": [*GROUPS["redis_cluster"], "redis4"], "all": [*GROUPS["all"], "redis4"]}
+    hostvars = {**HOSTVARS, "redis4": {**HOSTVARS["redis3"], "ansible_host": "192.0.2.44"}}
+    found = scale_plan(groups, hostvars, "redis_cluster", 3)
+    assert (found["leave"], found["destroy"]) == (["redis4"], [])
+    assert {"host": "redis4", "groups": ["fleet_left_behind", "fleet_resting"]} in found["marks_after"]

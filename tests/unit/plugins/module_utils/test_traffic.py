@@ -18,6 +18,7 @@ from plugins.module_utils.traffic import (
     mark_text,
     parse_hosts,
     parse_mark,
+    pause_ruleset,
     ruleset,
     steps,
     summary,
@@ -64,6 +65,13 @@ def test_out_means_that_every_new_connection_is_refused() -> None:
 
 def test_a_share_lets_some_through() -> None:
     assert "numgen random mod 100 >= 25 reject" in ruleset([80], 25)
+
+
+@pytest.mark.parametrize(("address", "match"), [("192.0.2.10", "ip daddr 192.0.2.10 "), ("2001:db8::10", "ip6 daddr 2001:db8::10 ")])
+def test_new_connections_wait_no_longer_than_said_whoever_dies(address: str, match: str) -> None:
+    text = pause_ruleset(address, [443, 80], 5)
+    assert "elements = { 80 timeout 5s, 443 timeout 5s }" in text
+    assert f"{match}tcp dport @ports tcp flags & (fin | syn | rst | ack) == syn drop" in text
 
 
 @pytest.mark.parametrize(("ports", "share"), [([], 0), ([0], 0), ([70000], 0), ([80], 100), ([80], -1)])

@@ -137,3 +137,73 @@ def test_a_mark_made_by_hand_counts(host: Host) -> None:
     host.world.marks.mkdir()
     (host.world.marks / "app_servers").touch()
     assert host.tell(["app_servers"])["app_servers"] == {"out": True, "ill": "", **vars(parse_mark(""))}
+
+
+# --- a balancer ------------------------------------------------------------------------------------------------------
+
+
+class Balancer:
+    """A host with the shared address, on which C(answers) more looks see somebody; notes what it is told to do."""
+
+    def __init__(self, tmp_path: Path, *, answers: int = 0, holds: bool = True) -> None:
+        self.answers, self.holds = answers, holds
+        self.told: list[str] = []
+        self.clock = Clock()
+        self.proc = tmp_path / "net"
+        self.proc.mkdir()
+        self._look()
+        self.world = World("lb1", self.run, self, tmp_path / "marks", self.proc)
+        given = {"address": "192.0.2.10", "ports": [80, 443], "check_port": 8081, "check_path": "/alive", "grace": 2}
+        self.host = Host(self.world, {"load_balancers": given})
+
+    def _look(self) -> None:
+        # 192.0.2.10:443 talks to 192.0.2.99:50000.
+        row = "   0: 0A0200C0:01BB 630200C0:C350 01 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
+        (self.proc / "tcp").write_text("  sl  local_address\n" + (row if self.answers > 0 else ""))
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        self.clock.sleep(seconds)
+        self.answers -= 1
+        self._look()
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+        words = " ".join(part.rpartition("/")[2] for part in command)
+        if words.startswith("ip "):
+            return 0, "2: eth0    inet 192.0.2.10/32 scope global eth0\n" if self.holds else "", ""
+        self.told.append(words)
+        if "restart keepalived" in words:
+            self.holds = False
+        return 0, "", ""
+
+
+def test_a_balancer_lets_answers_end_before_it_gives_the_address_away(tmp_path: Path) -> None:
+    balancer = Balancer(tmp_path, answers=4)
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert balancer.told == [
+        "nft -f -",
+        "systemctl reload nginx.service",
+        "systemctl restart keepalived.service",
+        "nft delete table inet graphic_school_pause",
+    ]
+    assert balancer.answers == -2, "it waited for the answers, and looked three times at the end"
+    assert balancer.host.marked() == ["load_balancers"]
+
+
+def test_an_answer_that_takes_longer_than_the_grace_keeps_nobody_waiting(tmp_path: Path) -> None:
+    balancer = Balancer(tmp_path, answers=10**6)
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert "systemctl restart keepalived.service" in balancer.told
+    assert balancer.clock.monotonic() < 3
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["it stands by", "it is out already"])
+def test_a_balancer_without_the_address_moves_nothing(tmp_path: Path, again: bool) -> None:
+    balancer = Balancer(tmp_path, holds=False)
+    if again:
+        balancer.host.leave(["load_balancers"], MARK, 30)
+        balancer.told.clear()
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert balancer.told == ["nft delete table inet graphic_school_pause"]

@@ -19,7 +19,7 @@ import boto3
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CREDENTIALS = {"region": "eu-central-1", "access_key": "none", "secret_key": "none"}
 
 

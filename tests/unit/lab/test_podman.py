@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import hosts, podman, settings
+from lab.podman import Container, end
+from lab.shell import LabError
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Something that runs, and that somebody takes note of when it ends, as Podman does of a container."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    watcher = threading.Thread(target=child.wait)
+    watcher.start()
+    yield child
+    child.kill()
+    watcher.join()
+
+
+def container(process: int, state: str = "running", cgroup: str = "") -> Container:
+    labels = {settings.LABEL: settings.NAME, settings.CHECKOUT_LABEL: str(settings.CHECKOUT)}
+    return Container("db1", state, labels, "mysql:1", "198.18.10.31", 1024, 2.0, process, cgroup)
+
+
+def test_a_host_that_is_off_needs_no_end() -> None:
+    assert end(container(0, "exited"), seconds=0)
+
+
+def test_the_end_is_told_when_the_kernel_has_it(process: subprocess.Popen[bytes]) -> None:
+    assert end(container(process.pid), seconds=10)
+    assert not Path(f"/proc/{process.pid}").exists()
+
+
+def test_a_process_that_ended_meanwhile_is_no_error(process: subprocess.Popen[bytes]) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert end(container(gone.pid), seconds=1)
+    assert process.poll() is None
+
+
+def test_every_process_of_a_frozen_host_is_ended_before_it_is_woken(
+    process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "freezer" / "libpod-1" / "system.slice"
+    inner.mkdir(parents=True)
+    (inner / "cgroup.procs").write_text(f"{process.pid}\n", "ascii")
+    first = subprocess.Popen(["true"])
+    first.wait()
+    woken: list[object] = []
+
+    def wake(words: list[str], **_more: object) -> None:
+        process.wait(10)
+        woken.append(words[-2:])
+
+    monkeypatch.setattr(podman, "run", wake)
+    assert end(container(first.pid, "paused", "/libpod-1"), seconds=1, root=tmp_path)
+    assert woken == [["unpause", "db1"]]
+
+
+def test_a_host_that_does_not_end_is_no_fenced_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "end", lambda container, seconds: container.name != "db1")
+    with pytest.raises(LabError, match=r"^db1 could not be fenced within 20 s"):
+        hosts.ACTIONS["fence"]([{"name": "db1"}, {"name": "db9"}], {"db1": container(1)})
