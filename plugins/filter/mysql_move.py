@@ -17,7 +17,8 @@ description:
 positional: verb, clusters
 options:
   _input:
-    description: From server to the result of M(graphic_school.scaling.mysql_state) there.
+    description: >-
+      From server to the result of M(graphic_school.scaling.mysql_state) there, for a failover of M(graphic_school.scaling.mysql_survey).
     type: dict
     required: true
   verb:
@@ -61,10 +62,6 @@ options:
     description: Permits a primary that waits for no acknowledgement, because too few replicas are left.
     type: bool
     default: false
-  seen:
-    description: What M(graphic_school.scaling.mysql_probe) said of the servers.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = """
@@ -97,7 +94,6 @@ def mysql_move(
     cluster: str = "",
     to: str = "",
     port: int = 3306,
-    seen: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the move as plain data; see ``mysql_move.switchover`` and ``mysql_move.failover``."""
@@ -108,7 +104,7 @@ def mysql_move(
         wanted = Options(to=to, **options)
         if verb == "switchover":
             return move_data(switchover(found, actual, wanted))
-        return move_data(failover(found, actual, seen_from(seen or {}, states), wanted))
+        return move_data(failover(found, actual, seen_from(states), wanted))
     except PlanError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -392,16 +392,18 @@ def move_data(move: Move) -> dict[str, Any]:
     }
 
 
-def seen_from(probed: Mapping[str, Mapping[str, Any]], states: Mapping[str, Mapping[str, Any]]) -> dict[str, Seen]:
-    """Return what C(mysql_probe) and the servers themselves (C(reached) of their state) say of each server."""
+def seen_from(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Seen]:
+    """Return who heard of each server: the control node (C(seen) of M(graphic_school.scaling.mysql_survey)), and the other servers
+    (C(reached) of their state)."""
     found: dict[str, Seen] = {}
-    for name, probe in probed.items():
-        health = probe.get("health") or {}
+    for name, result in states.items():
+        seen = result.get("seen") or {}
+        health = seen.get("health") or {}
         by = ["the control node"] if health.get("uuid") else []
         by += [
             asker
-            for asker, result in sorted(states.items())
-            if probe.get("address") in ((result.get("server") or {}).get("reached") or ())
+            for asker, other in sorted(states.items())
+            if seen.get("address") in ((other.get("server") or {}).get("reached") or ())
         ]
         found[name] = Seen(bool(by), bool(health.get("writable")), tuple(by))
     return found

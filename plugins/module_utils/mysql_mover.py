@@ -52,6 +52,12 @@ WHERE t.type = 'FOREGROUND' AND t.processlist_id IS NOT NULL AND t.processlist_i
   AND t.processlist_command NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')
 """
 
+CONNECTING = """
+SELECT c.host AS host, c.port AS port FROM performance_schema.replication_connection_configuration c
+JOIN performance_schema.replication_connection_status s USING (channel_name)
+WHERE channel_name = '' AND c.host <> '' AND s.service_state = 'CONNECTING'
+"""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -94,11 +100,13 @@ def may_stop(sessions: Mapping[int, Session], passed: float) -> bool:
 
 @dataclass
 class Mover(Performer):
-    """A performer that can also move the primary. ``connect_to`` logs in at another server as replicas do; ``signal`` writes (true)
-    or removes the file that tells this host's health service of the handover; ``not_told`` asks that service which routers have
-    not heard of it yet; ``save_events`` writes the events of a GTID set from this server's binary logs to a file and returns its text."""
+    """A performer that can also move the primary. ``connect_to`` logs in at another server as replicas do; ``give_up`` ends this host's
+    attempts to connect to an address and port that nobody has answered; ``signal`` writes (true) or removes the file that tells this
+    host's health service of the handover; ``not_told`` asks that service which routers have not heard of it yet; ``save_events``
+    writes the events of a GTID set from this server's binary logs to a file and returns its text."""
 
     connect_to: Callable[[str, int], Connection] = field(kw_only=True)
+    give_up: Callable[[str, int], None] = field(kw_only=True)
     signal: Callable[[bool], None] = field(kw_only=True)
     not_told: Callable[[], list[str]] = field(kw_only=True)
     save_events: Callable[[str, str], str] = field(kw_only=True)
@@ -373,6 +381,9 @@ class Mover(Performer):
     def _do_stand_still(self) -> None:
         """Receive nothing more, and apply what was received: what this server holds is then final."""
         local = self._hold(HAND)
+        # A receiver that is connecting to a dead host notices only after two seconds that it should stop.
+        for row in rows(local, CONNECTING):
+            self.give_up(text(row["host"]), int(row["port"]))
         rows(local, "STOP REPLICA IO_THREAD")
         self._note("receives nothing more")
         received = rows(

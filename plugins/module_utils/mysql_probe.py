@@ -1,13 +1,12 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which MySQL hosts answer, seen from where this runs."""
+"""Whether a MySQL host answers, seen from where this runs."""
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -35,12 +34,9 @@ def health(address: str, port: int, seconds: float) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def probe(servers: Sequence[Mapping[str, Any]], health_port: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """Ask the SSH port and the health service of each server (C(name), C(address), C(ssh_port)), all at once; within ``seconds``."""
-    with ThreadPoolExecutor(max(2 * len(servers), 1)) as pool:
-        logins = [pool.submit(ssh_answers, row["address"], int(row.get("ssh_port") or 22), seconds) for row in servers]
-        healths = [pool.submit(health, row["address"], health_port, seconds) for row in servers]
-        return {
-            row["name"]: {"address": row["address"], "ssh": login.result(), "health": said.result()}
-            for row, login, said in zip(servers, logins, healths, strict=True)
-        }
+def probe(address: str, ssh_port: int, health_port: int, seconds: float) -> dict[str, Any]:
+    """Ask the SSH port and the health service of a host, both at once; within ``seconds``."""
+    with ThreadPoolExecutor(2) as pool:
+        login = pool.submit(ssh_answers, address, ssh_port, seconds)
+        said = pool.submit(health, address, health_port, seconds)
+        return {"address": address, "ssh": login.result(), "health": said.result()}

@@ -208,6 +208,10 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:
         if code:
             raise ClientError(f"systemctl restart {options['service']} failed: {message.strip()}")
 
+    def give_up(host: str, port: int) -> None:
+        # Without the right of the kernel (INET_DIAG_DESTROY) it takes longer, no more.
+        module.run_command(["ss", "--kill", "-Hnt", "state", "syn-sent", "dst", host, "dport", "=", str(port)])
+
     handover = Path(options["socket"]).with_name("handover")
 
     def signal(on: bool) -> None:
@@ -250,6 +254,7 @@ def make_performer(module: AnsibleModule, options: dict[str, Any]) -> Mover:
         save_events=save_events,
         connect=connect,
         connect_to=connect_to,
+        give_up=give_up,
         signal=signal,
         not_told=not_told,
         ask_source=ask_source,

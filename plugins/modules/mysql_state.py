@@ -100,7 +100,8 @@ def main() -> None:
     if pymysql is None or not (data / "mysql.ibd").exists():
         module.exit_json(changed=False, server={"installed": False, "answers": False, "why": "there is no MySQL yet"})
     replication = replication_from(options)
-    reached = reached_servers(options)
+    pool = ThreadPoolExecutor(max(len(options["reach"]), 1))
+    reached = [pool.submit(answers, address, options) for address in options["reach"]]
     try:
         connection = pymysql.connect(
             unix_socket=options["socket"], user="root", autocommit=True, connect_timeout=10, read_timeout=30
@@ -111,7 +112,8 @@ def main() -> None:
             connection.close()
     except pymysql.Error as error:
         server = {"installed": True, "answers": False, "why": str(error)}
-    module.exit_json(changed=False, server={**server, "reached": reached})
+    server["reached"] = [address for address, asked in zip(options["reach"], reached, strict=True) if asked.result()]
+    module.exit_json(changed=False, server=server)
 
 
 def read_asked(socket: str) -> Asked:
@@ -123,29 +125,22 @@ def read_asked(socket: str) -> Asked:
         return Asked()
 
 
-def reached_servers(options: dict[str, Any]) -> list[str]:
-    """Return the addresses of those among O(reach) whose MySQL answers, be it with a refusal."""
-
-    def answers(address: str) -> bool:
-        try:
-            pymysql.connect(
-                host=address,
-                port=options["port"],
-                user=options["replication_user"],
-                connect_timeout=REACH_SECONDS,
-                read_timeout=REACH_SECONDS,
-            ).close()
-        except pymysql.Error as error:
-            # Not 2002, 2003, 2013: it spoke.
-            return bool(error.args) and isinstance(error.args[0], int) and not 2000 <= error.args[0] < 3000
-        except OSError:
-            return False
-        return True
-
-    if not options["reach"]:
-        return []
-    with ThreadPoolExecutor(len(options["reach"])) as pool:
-        return [address for address, yes in zip(options["reach"], pool.map(answers, options["reach"]), strict=True) if yes]
+def answers(address: str, options: dict[str, Any]) -> bool:
+    """Return whether a server's MySQL answers, be it with a refusal."""
+    try:
+        pymysql.connect(
+            host=address,
+            port=options["port"],
+            user=options["replication_user"],
+            connect_timeout=REACH_SECONDS,
+            read_timeout=REACH_SECONDS,
+        ).close()
+    except pymysql.Error as error:
+        # Not 2002, 2003, 2013: it spoke.
+        return bool(error.args) and isinstance(error.args[0], int) and not 2000 <= error.args[0] < 3000
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

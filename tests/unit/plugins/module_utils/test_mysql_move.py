@@ -320,9 +320,12 @@ def test_unless_told_to_whoever_is_promoted_holds_all_that_could_have_been_ackno
 
 
 def test_who_reached_a_server_is_named() -> None:
-    probed = {"db1": {"address": ADDRESS["db1"], "ssh": False, "health": {"uuid": "u", "writable": True}}}
-    states = {"db2": {"server": {"reached": [ADDRESS["db1"]]}}, "db3": {"skipped": True}}
-    assert seen_from(probed, states) == {"db1": Seen(True, True, ("the control node", "db2"))}
+    states = {
+        "db1": {"seen": {"address": ADDRESS["db1"], "ssh": False, "health": {"uuid": "u", "writable": True}}},
+        "db2": {"server": {"reached": [ADDRESS["db1"]]}},
+        "db3": {"skipped": True},
+    }
+    assert seen_from(states) == {"db1": Seen(True, True, ("the control node", "db2")), "db2": Seen(), "db3": Seen()}
 
 
 def test_a_move_is_plain_data() -> None:

@@ -48,10 +48,8 @@ def nobody() -> int:
 def test_a_server_that_answers_is_told_from_a_frozen_one_and_from_none() -> None:
     well = b'HTTP/1.0 200 OK\r\n\r\n{"alive": true}'
     with listening(b"SSH-2.0-test\r\n") as ssh, listening(None) as frozen, listening(well) as health:
-        ports = {"db1": ssh, "db2": frozen, "db3": nobody()}
-        servers = [{"name": name, "address": "127.0.0.1", "ssh_port": port} for name, port in ports.items()]
         began = time.monotonic()
-        found = probe(servers, health, 2)
+        found = {name: probe("127.0.0.1", port, health, 2) for name, port in (("db1", ssh), ("db2", frozen), ("db3", nobody()))}
         assert time.monotonic() - began < 10
     assert {name: row["ssh"] for name, row in found.items()} == {"db1": True, "db2": False, "db3": False}
     assert found["db1"]["health"] == {"alive": True}
@@ -59,4 +57,4 @@ def test_a_server_that_answers_is_told_from_a_frozen_one_and_from_none() -> None
 
 def test_a_health_service_that_says_something_else_says_nothing() -> None:
     with listening(b"HTTP/1.0 200 OK\r\n\r\nhello") as health:
-        assert probe([{"name": "db1", "address": "127.0.0.1", "ssh_port": nobody()}], health, 2)["db1"]["health"] is None
+        assert probe("127.0.0.1", nobody(), health, 2)["health"] is None
