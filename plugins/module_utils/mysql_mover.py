@@ -126,9 +126,9 @@ class Mover(Performer):
                 raise ClientError(f"{what}: not within {seconds:g} s: {missing}")
             self.sleep(POLL)
 
-    def _hold(self, *locks: str) -> Connection:
-        """Hold these locks on this server until the steps of this host are done."""
-        connection = self.connect(self.wait_seconds)
+    def _hold(self, *locks: str, patience: float = 0) -> Connection:
+        """Hold these locks on this server until the steps of this host are done. A statement may take C(patience) seconds."""
+        connection = self.connect(patience + self.wait_seconds)
         self.held.append(connection)
         for lock in locks:
             if not self._lock(connection, lock):
@@ -339,7 +339,7 @@ class Mover(Performer):
     def _do_follow(self, host: str, port: int) -> None:
         """Replicate from ``host`` as soon as it takes over."""
         if not self.held:
-            self._hold(HAND)
+            self._wait_for_nobody(self._hold(HAND))
         candidate = self._remote(host, port, self.wait_seconds)
         begun = self.clock()
 
@@ -350,7 +350,8 @@ class Mover(Performer):
                 raise ClientError(f"{host} ended its part of the move before it was primary")
             return "it has not taken over"
 
-        self._poll(f"{host} did not become primary", 3 * self.wait_seconds, check)
+        # It first applies what it received, however long that takes.
+        self._poll(f"{host} did not become primary", self.clone_seconds + self.wait_seconds, check)
         self._note("follow")
         # A new source is the receiver's affair alone: to stop the applier too takes long while it has work. What the candidate lacks of
         # what is here, it fetches or has checked before it becomes primary.
@@ -380,7 +381,8 @@ class Mover(Performer):
 
     def _do_stand_still(self) -> None:
         """Receive nothing more, and apply what was received: what this server holds is then final."""
-        local = self._hold(HAND)
+        local = self._hold(HAND, patience=self.clone_seconds)
+        self._wait_for_nobody(local)
         # A receiver that is connecting to a dead host notices only after two seconds that it should stop.
         for row in rows(local, CONNECTING):
             self.give_up(text(row["host"]), int(row["port"]))
@@ -400,8 +402,19 @@ class Mover(Performer):
         self._lock(local, STILL)
         self._note("stands still")
 
-    def _moves(self, remote: Connection) -> str:
-        return "" if self._is_held(remote, STILL) else "waiting"
+    @staticmethod
+    def _wait_for_nobody(local: Connection) -> None:
+        """A replica that was primary once may still want each transaction acknowledged, also those that it applies: it would hang."""
+        if int(rows(local, "SELECT @@GLOBAL.rpl_semi_sync_source_enabled AS wanted")[0]["wanted"]):
+            rows(local, "SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+
+    def _moves(self, remote: Connection, begun: float) -> str:
+        """Why a server does not stand still yet. Raises ClientError when it has ended its part, or never began it."""
+        if self._is_held(remote, STILL):
+            return ""
+        if self.clock() - begun > self.wait_seconds and not self._is_held(remote, HAND):
+            raise ClientError("nothing was promoted: its part of the move ended, or did not begin")
+        return "it applies what it received"
 
     def _do_promote(self, port: int, others: Sequence[str], acknowledgements: int, force: bool) -> None:
         """Become primary once all ``others`` stand still and none of them holds more than this server."""
@@ -409,7 +422,7 @@ class Mover(Performer):
         ours = GtidSet.parse(self._one(local, "@@GLOBAL.gtid_executed"))
         for other in others:
             remote = self._remote(other, port, self.wait_seconds)
-            self._poll(f"{other} did not stand still", self.wait_seconds, partial(self._moves, remote))
+            self._poll(f"{other} did not stand still", self.clone_seconds, partial(self._moves, remote, self.clock()))
             more = GtidSet.parse(self._one(remote, "@@GLOBAL.gtid_executed")).minus(ours)
             if more and not force:
                 raise ClientError(
