@@ -183,8 +183,9 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
 
 
 def _channel_error(connection: Connection, channel: Mapping[str, Any]) -> str:
-    """What stopped the channel, if anything. A receiver that goes on asking for its source has not stopped."""
-    if channel["receiver"] == "OFF" and int(channel["receiver_errno"] or 0):
+    """What stopped the channel, if anything. A receiver that goes on asking for its source has not stopped, and one that was told to
+    stop while it could not reach its source only has to be started again."""
+    if channel["receiver"] == "OFF" and int(channel["receiver_errno"] or 0) not in {0, *CONNECTION_ERRORS}:
         return f"receiver, error {channel['receiver_errno']}: {channel['receiver_error']}"
     if channel["applier"] == "ON":
         return ""

@@ -60,6 +60,12 @@ def longest_gap(moments: Iterable[float], start: float, end: float) -> tuple[flo
     return longest, since
 
 
+def first_after(answers: Iterable[Answer], moment: float, kinds: frozenset[str]) -> float | None:
+    """Seconds from a moment until the first success of these kinds; None when there was none."""
+    ended = [a.ended for a in answers if not a.failure and a.kind in kinds and a.ended >= moment]
+    return round(min(ended) - moment, 3) if ended else None
+
+
 def phase_of(answer: Answer, verb_start: float, verb_end: float) -> str:
     """When the request was due; one that was under way when the verb began, and failed then, is the verb's."""
     if answer.at < verb_start and not (answer.failure and answer.ended >= verb_start):

@@ -47,7 +47,9 @@ def table(report: Mapping[str, Any]) -> str:
     lines.append("")
     for step in report["steps"]:
         code = "" if step["exit_code"] is None else f", exit code {step['exit_code']}"
-        lines.append(f"second {step['start']:>6.1f} to {step['end']:>6.1f}: {step['name']}{code}")
+        row = step.get("first_row_seconds")
+        since = "" if row is None else f", a new row after {row:.2f} s"
+        lines.append(f"second {step['start']:>6.1f} to {step['end']:>6.1f}: {step['name']}{code}{since}")
     lines += ["", "ledger:"]
     for kind, figures in report["ledger"].items():
         lines.append(f"  {kind}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()))

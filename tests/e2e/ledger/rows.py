@@ -21,13 +21,14 @@ from tests.e2e.ledger.steps import (
     hanging,
     holder_of_the_vip,
     killed,
-    killed_for_good,
+    lost,
     play,
     play_at,
     rebooted,
     the_mysql_primary,
     the_store,
     wait,
+    whole,
 )
 from tests.e2e.ledger.verdict import Rules
 
@@ -55,6 +56,16 @@ def resized(tier: str, *options: str) -> tuple[Step, ...]:
     return play("resize", "-i", f"{SIZES}/{tier}.yml", *chosen), wait(5), play("resize", *chosen)
 
 
+def failed_over(how: str, about: str) -> Row:
+    """The primary is lost, the verb puts another in its place; the machine comes back, and the verb makes it a replica."""
+    return Row(
+        f"{about}, and the verb puts another in its place",
+        (lost(the_mysql_primary, how), play("failover"), everything_started(), play("failover"), whole()),
+        Rules(failed=None, unsafe=None, gap_seconds=10, row_gap_seconds=30, row_after_command_seconds=5, two_primaries=0),
+        ROWS_MIX,
+    )
+
+
 VERBS: Mapping[str, Row] = {
     "none": Row("nothing happens: the fleet alone, and the ledger itself", (wait(),)),
     "site": Row("the whole playbook again", (play("site"),)),
@@ -75,15 +86,12 @@ VERBS: Mapping[str, Row] = {
     "switchover": Row(
         "another server becomes MySQL's primary",
         (play("switchover"),),
-        Rules(row_gap_seconds=1.5),
+        Rules(row_gap_seconds=1.5, two_primaries=0),
         ROWS_MIX,
     ),
-    "failover": Row(
-        "MySQL's primary loses its power, and the verb puts another in its place",
-        (killed_for_good(the_mysql_primary), play("failover"), everything_started()),
-        Rules(failed=None, unsafe=None, gap_seconds=10, row_gap_seconds=30),
-        ROWS_MIX,
-    ),
+    "failover": failed_over("kill", "MySQL's primary loses its power"),
+    "failover-paused": failed_over("pause", "MySQL's primary stands still"),
+    "failover-cut-off": failed_over("cut off", "MySQL's primary goes on, but nobody reaches it"),
     "scale": Row(
         "two app servers more, and two less",
         (

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import math
 import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from tests.e2e.ledger.schedule import KEPT_SHARE, arrivals
 from tests.e2e.ledger.steps import Stage, Step, the_mysql_primary
 from tests.e2e.ledger.weights import client_first, waited_for_cpu
 from tests.e2e.support.lab import Lab
+from tests.e2e.support.primaries import watched
 from tests.e2e.support.waiting import until
 
 # The range kept for benchmarks (RFC 2544), where the lab lives: load goes nowhere else.
@@ -101,6 +104,7 @@ class Scene:
     end: float = float("inf")
     cpu: float = 0.0
     waited: float = 0.0
+    two_primaries: list[str] = field(default_factory=list)
     opened: int = 0
 
 
@@ -135,12 +139,18 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
     ]
     total = options.before_seconds + options.most_seconds + options.after_seconds
     schedule = arrivals(options.rate, total, mix=scene.mix, seed=options.seed)
+    watching = ExitStack()
     opened, cpu, waited = scene.client.opened, time.process_time(), waited_for_cpu()
     sending = asyncio.create_task(scene.load.follow(schedule, lambda: clock() >= scene.end))
     try:
         await asyncio.sleep(options.before_seconds)
         scene.verb_start = clock()
+        primaries = watching.enter_context(watched(lab)) if options.row.rules.two_primaries is not None else None
         scene.steps = await _rounds(options, scene.stage, clock, scene.notes)
+        await asyncio.to_thread(watching.close)
+        if primaries:
+            scene.two_primaries = primaries.two_at_once()
+            scene.notes.append(f"{len(primaries.words)} times a MySQL server was asked whether it takes writes")
         scene.verb_end = clock()
         await asyncio.sleep(options.after_seconds)
         scene.end = clock()
@@ -148,6 +158,7 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
         await scene.load.finish()
     finally:
         scene.stage.interrupted.set()
+        watching.close()
         for task in [*watchers, sending]:
             task.cancel()
         await asyncio.gather(*watchers, sending, return_exceptions=True)
@@ -178,6 +189,9 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
     deleted = scene.releases.by_deleted(answers)
     late = sorted(scene.load.late)
     late_ms = {n: round(figures.percentile(late, s) * 1000, 1) for n, s in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    for step in scene.steps:
+        if step["exit_code"] is not None:
+            step["first_row_seconds"] = figures.first_after(answers, step["start"], figures.ROWS)
     breaches = verdict.breaches(
         options.row.rules,
         phases,
@@ -185,6 +199,8 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
         deleted=len(deleted),
         exit_codes=scene.stage.exit_codes,
         client_late_ms=late_ms["p99"],
+        rows_after_commands=[step["first_row_seconds"] or math.inf for step in scene.steps if "first_row_seconds" in step],
+        two_primaries=scene.two_primaries,
     )
     breaches += [f"{step['name']}: {step['error']}" for step in scene.steps if step["error"]] + scene.troubles
     if unasked := scene.book.unasked:

@@ -22,8 +22,8 @@ import httpx
 
 from lab import site
 from tests.e2e.ledger.book import Book
-from tests.e2e.ledger.weights import without_privilege
 from tests.e2e.support.lab import ROOT, Lab
+from tests.e2e.support.niceness import without_privilege
 from tests.e2e.support.redis_pools import durable_primaries, pools_are_whole
 from tests.e2e.support.releases import source
 from tests.e2e.support.waiting import until
@@ -49,9 +49,9 @@ class Stage:
             sink.write(f"$ {command}\n".encode())
             sink.flush()
             process = subprocess.Popen(
-                without_privilege(command),
+                without_privilege(["sh", "-c", command]),
                 cwd=ROOT,
-                env=site.environment(Path(sys.prefix), accelerate=True),
+                env=site.environment(Path(sys.prefix), accelerate=False),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -162,6 +162,23 @@ def mysql_roles(lab: Lab) -> tuple[str, list[str]]:
     return writable[0], others
 
 
+def replicas_follow(lab: Lab) -> bool:
+    """Every replica receives and applies, and they hold what the primary held when it was asked."""
+    primary, replicas = mysql_roles(lab)
+    assert len(replicas) == len(lab.tier("mysql")) - 1, f"{primary} is primary, of the others only {replicas} answer"
+    held = lab.sql(primary, "SELECT REPLACE(@@gtid_executed, CHAR(10), SPACE(0))")[0][0]
+    for host in replicas:
+        found = lab.sql(
+            host,
+            "SELECT s.service_state, a.service_state FROM performance_schema.replication_connection_status s "
+            "JOIN performance_schema.replication_applier_status a USING (channel_name)",
+        )
+        assert found == [["ON", "ON"]], f"{host}: receiver and applier are {found or 'not there'}"
+        late = lab.sql(host, f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{held}', 10)")
+        assert late == [["0"]], f"{host} does not hold what {primary} held 10 s ago"
+    return True
+
+
 def the_mysql_primary(lab: Lab) -> str:
     return mysql_roles(lab)[0]
 
@@ -241,19 +258,29 @@ def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
     return _during(choose, f"cut off {tier} from", partitioned)
 
 
-def killed_for_good(choose: Callable[[Lab], str]) -> Step:
-    """The host loses its power; `everything_started` is for a later step."""
+def lost(choose: Callable[[Lab], str], how: str) -> Step:
+    """The host is gone for good: it loses its power (`kill`), stands still (`pause`), or nobody reaches it any more while it goes on
+    (`cut off`). `everything_started` is for a later step.
+    """
 
     def run(stage: Stage) -> None:
         host = choose(stage.lab)
-        stage.note(f"kill {host}")
-        stage.lab.podman("kill", host)
+        stage.note(f"{how} {host}")
+        if how == "cut off":
+            rules = "".join(
+                f"add chain inet ledger {hook} {{ type filter hook {hook} priority -300; policy drop; }}\n"
+                f"add rule inet ledger {hook} meta {direction} lo accept\n"
+                for hook, direction in (("input", "iif"), ("output", "oif"))
+            )
+            stage.lab.inside(host, f"printf '%s' {shlex.quote('add table inet ledger' + chr(10) + rules)} | nft -f -")
+        else:
+            stage.lab.podman(how, host)
 
-    return Step(f"kill {words(choose)}", run)
+    return Step(f"{how} {words(choose)}", run)
 
 
 def everything_started() -> Step:
-    """Power for every host that has none, up to a whole fleet."""
+    """Power for every host that has none, up to a finished boot."""
 
     def run(stage: Stage) -> None:
         running = subprocess.run(
@@ -264,9 +291,13 @@ def everything_started() -> Step:
                 stage.lab.podman("start", host)
                 if host in stage.lab.hosts:
                     stage.lab.wait_for_boot(host)
-        wait_until_whole(stage)
 
     return Step("start what is off", run)
+
+
+def whole() -> Step:
+    """Until everything is as it should be."""
+    return Step("wait until the fleet is whole", wait_until_whole)
 
 
 def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
@@ -287,6 +318,7 @@ def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
 
     until("the fleet is well", patient, seconds=seconds, every=1)
     until("Redis' pools are whole", lambda: pools_are_whole(lab), seconds=seconds, every=1)
+    until("MySQL's replicas follow", lambda: replicas_follow(lab), seconds=seconds, every=1)
 
 
 def words(choose: Callable[[Lab], str]) -> str:

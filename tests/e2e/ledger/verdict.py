@@ -28,6 +28,10 @@ class Rules:
     gap_seconds: float | None = 2.0
     write_gap_seconds: float | None = None
     row_gap_seconds: float | None = None
+    # From the moment that a command begins until the first new row.
+    row_after_command_seconds: float | None = None
+    # How often a MySQL server may take writes after another has begun to; None: nobody looks.
+    two_primaries: int | None = None
     # A command that has to fail, such as a deploy of a release that isn't well.
     command_fails: bool = False
 
@@ -40,6 +44,8 @@ def breaches(
     deleted: int,
     exit_codes: Sequence[int],
     client_late_ms: float,
+    rows_after_commands: Sequence[float] = (),
+    two_primaries: Sequence[str] = (),
 ) -> list[str]:
     """One sentence for each rule that the run broke; none means that it kept its promises."""
     found = []
@@ -61,6 +67,11 @@ def breaches(
         gap = everything["longest_gap"][name]
         if seconds is not None and gap["seconds"] > seconds:
             found.append(f"{what} for {gap['seconds']:.2f} s (from second {gap['since']:.1f}), {seconds:g} s may pass")
+    if (limit_seconds := rules.row_after_command_seconds) is not None:
+        slow = [seconds for seconds in rows_after_commands if seconds > limit_seconds]
+        found += [f"the first new row came {max(slow):.2f} s after a command began, {limit_seconds:g} s may pass"] if slow else []
+    if rules.two_primaries is not None and len(two_primaries) > rules.two_primaries:
+        found.append(f"two servers took writes at once: {'; '.join(two_primaries[:3])}")
     if missing:
         found.append(f"{len(missing)} acknowledged things are missing or went back: {'; '.join(map(str, missing[:3]))}")
     if deleted:

@@ -42,11 +42,6 @@ def _try(restore: Callable[[], object]) -> None:
         restore()
 
 
-def without_privilege(command: str) -> list[str]:
-    """The words that run a shell command at the usual niceness, whatever that of the client is."""
-    return ["nice", "-n", str(max(0, -os.getpriority(os.PRIO_PROCESS, 0))), "sh", "-c", command]
-
-
 def waited_for_cpu() -> float:
     """Seconds that the client was ready to run and another program had the processor: what a late client may be late for."""
     try:

@@ -21,10 +21,11 @@ from typing import Any
 
 import yaml
 
+from tests.e2e.support.niceness import without_privilege
 from tests.e2e.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
-LABEL = "graphic_school.scaling.lab"
+CHECKOUT_LABEL = "graphic_school.scaling.checkout"
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ class Lab:
             raise AssertionError(f"{host}: `{command}` ended with {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
 
+    def inside(self, host: str, command: str) -> str:
+        """Run a shell command in a host's container: the way in when the network is cut."""
+        assert host in self.containers(), f"{host} is no host of the lab"
+        words = without_privilege(["podman", "exec", host, "sh", "-c", command])
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+
     def sql(self, host: str, statement: str, *, address: str | None = None) -> list[list[str]]:
         """Rows of a statement that root ran on a MySQL host through its socket."""
         quoted = statement.replace("'", "'\"'\"'")
@@ -164,13 +171,14 @@ class Lab:
     # --- the machines themselves ----------------------------------------------------------------------------------
 
     def containers(self) -> list[str]:
-        """The containers of the lab, which are called like their hosts. Nothing else on this machine is touched."""
-        command = ["podman", "ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]
+        """The containers of the lab, which are called like their hosts. Nothing else on this machine is touched, not even what was
+        started from the lab's images."""
+        command = ["podman", "ps", "--all", "--filter", f"label={CHECKOUT_LABEL}", "--format", "{{.Names}}"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
     def podman(self, verb: str, host: str) -> None:
         assert host in self.containers(), f"{host} is no host of the lab"
-        subprocess.run(["podman", verb, host], capture_output=True, text=True, check=True, timeout=60)
+        subprocess.run(without_privilege(["podman", verb, host]), capture_output=True, text=True, check=True, timeout=60)
 
     @contextmanager
     def dead(self, host: str) -> Iterator[None]:

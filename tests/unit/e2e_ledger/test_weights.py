@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.ledger.weights import client_first, without_privilege
+from tests.e2e.ledger.weights import client_first
+from tests.e2e.support.niceness import without_privilege
 
 
 def test_the_client_goes_first_and_steps_back(tmp_path: Path) -> None:
@@ -26,4 +27,4 @@ def test_the_client_goes_first_and_steps_back(tmp_path: Path) -> None:
 
 
 def test_a_command_runs_at_the_usual_niceness() -> None:
-    assert without_privilege("true")[-2:] == ["-c", "true"]
+    assert without_privilege(["sh", "-c", "true"])[-2:] == ["-c", "true"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plugins.module_utils.mysql_client import _settings
+from plugins.module_utils.mysql_client import _channel_error, _settings
 from plugins.module_utils.mysql_settings import Asked, differing_settings
 
 STARTED = 1_000_000.0
@@ -81,3 +81,18 @@ def test_who_is_writable_is_not_my_cnfs_to_say() -> None:
     server = Server({})
     differing = differing_settings({"super_read_only": "ON"}, {"super_read_only": "OFF"})
     assert differing and not any(_settings(server, differing, Asked()).values())
+
+
+@pytest.mark.parametrize(
+    ("receiver", "errno", "said"),
+    [
+        pytest.param("ON", 0, "", id="it receives"),
+        pytest.param("CONNECTING", 2003, "", id="it goes on asking for its source"),
+        pytest.param("OFF", 0, "", id="it was told to stop"),
+        pytest.param("OFF", 2003, "", id="it was told to stop while its source was away"),
+        pytest.param("OFF", 13114, "receiver, error 13114: purged", id="its source no longer has what it needs"),
+    ],
+)
+def test_only_what_starting_again_does_not_mend_is_an_error_of_the_receiver(receiver: str, errno: int, said: str) -> None:
+    channel = {"receiver": receiver, "receiver_errno": errno, "receiver_error": "purged", "applier": "ON"}
+    assert _channel_error(Server({}), channel) == said
