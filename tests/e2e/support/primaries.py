@@ -89,6 +89,8 @@ def _ask(host: str, heard: Primaries, over: threading.Event) -> None:
                 process.stdin.flush()
         process.kill()
         process.wait()
+        with suppress(OSError):
+            process.stdin.close()
         reader.join(5)
 
 
