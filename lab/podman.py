@@ -37,6 +37,7 @@ class Container:
     vcpus: float
     process: int = 0  # its first one, as this machine numbers it; 0 when there is none
     cgroup: str = ""
+    networks: tuple[str, ...] = ()
 
     @property
     def ours(self) -> bool:
@@ -89,6 +90,7 @@ def _container(item: dict[str, Any]) -> Container:
         vcpus=vcpus,
         process=state.get("Pid", 0),
         cgroup=state.get("CgroupPath", ""),
+        networks=tuple(networks),
     )
 
 

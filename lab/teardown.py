@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import bootstrap, kernel, settings
 from .podman import LXCFS_PID_FILE, containers, engine, images, network_exists, podman, remove
-from .shell import detail, run, say
+from .shell import LabError, detail, run, say
 
 # What `make demo` writes into the checkout. The environment and the logs live in .lab as well.
 GENERATED = (settings.SECRETS_FILE, settings.GENERATED_FILE, settings.INVENTORY / "scaled.yml")
@@ -17,7 +17,14 @@ GENERATED = (settings.SECRETS_FILE, settings.GENERATED_FILE, settings.INVENTORY 
 def down(*, keep_images: bool) -> None:
     """Containers, network, images and files of the lab, whatever of them is there."""
     if shutil.which("podman"):
-        ours = [container.name for container in containers() if container.ours]
+        found = containers()
+        others = [container.name for container in found if not container.ours and settings.NETWORK in container.networks]
+        if others:
+            raise LabError(
+                f"Network {settings.NETWORK} is used by {', '.join(others)}, which the lab did not make: nothing was removed. "
+                f"Remove them (podman rm --force {' '.join(others)}), then run `make demo-down` again."
+            )
+        ours = [container.name for container in found if container.ours]
         if ours:
             remove(ours)
             detail(f"removed {len(ours)} hosts: {', '.join(ours)}")

@@ -18,6 +18,7 @@ from tests.e2e.ledger.steps import (
     another_release,
     cut_off,
     everything_started,
+    full_disk,
     hanging,
     holder_of_the_vip,
     killed,
@@ -25,8 +26,10 @@ from tests.e2e.ledger.steps import (
     play,
     play_at,
     rebooted,
+    small_disk,
     the_mysql_primary,
     the_store,
+    usual_disk,
     wait,
     whole,
 )
@@ -151,6 +154,12 @@ FAULTS: Mapping[str, Row] = {
     ),
     "reboot-app-server": Row("an app server reboots by itself", (rebooted(an_app_server),), Rules(unsafe=None)),
     "reboot-replica": Row("a MySQL replica reboots by itself", (rebooted(a_mysql_replica),)),
+    "full-disk": Row(
+        "a MySQL replica has no room left on its disk, and gets some",
+        (small_disk(a_mysql_replica), full_disk()),
+        Rules(row_gap_seconds=2),
+        closing=(usual_disk(),),
+    ),
     "partition": Row(
         "the app servers lose the MySQL primary from sight, and nobody else does",
         (cut_off(the_mysql_primary, "app_servers"),),

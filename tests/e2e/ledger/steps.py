@@ -258,6 +258,68 @@ def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
     return _during(choose, f"cut off {tier} from", partitioned)
 
 
+# Room that is left on the small disk, in MB: enough to work with, little enough to fill at once.
+SPARE_MB = 200
+IMAGE = "/var/lib/mysql-small.img"
+
+
+def small_disk(choose: Callable[[Lab], str]) -> Step:
+    """MySQL's data on a file system of its own that can be filled; the host of the lab has this machine's whole disk otherwise."""
+
+    def run(stage: Stage) -> None:
+        host = choose(stage.lab)
+        stage.note(f"small disk for {host}")
+        stage.lab.ssh(
+            host,
+            f"set -e; systemctl stop mysql; truncate -s $(( $(du -sm /var/lib/mysql | cut -f1) + {SPARE_MB} ))M {IMAGE}; "
+            f"mkfs.ext4 -q -m 0 {IMAGE}; mount -o loop {IMAGE} /mnt; cp -a /var/lib/mysql/. /mnt/; chown mysql:mysql /mnt; umount /mnt; "
+            f"mount -o loop {IMAGE} /var/lib/mysql; systemctl start mysql",
+        )
+        wait_until_whole(stage)
+
+    return Step(f"a small disk for {words(choose)}", run)
+
+
+def full_disk() -> Step:
+    """Not a byte is left on the small disk, for as long as a fault lasts; then somebody makes room, and nothing else."""
+
+    def run(stage: Stage) -> None:
+        host = with_small_disk(stage.lab)
+        stage.note(f"fill the disk of {host}")
+        stage.lab.ssh(host, "cat /dev/zero > /var/lib/mysql/ballast 2>/dev/null; df --output=avail /var/lib/mysql")
+        stage.hold()
+        state = stage.shell("ansible-playbook -i inventories/lab playbooks/status.yml")
+        stage.exit_codes.pop()
+        if state == 0:
+            raise AssertionError(f"status.yml called the fleet healthy while the disk of {host} was full")
+        stage.lab.ssh(host, "rm /var/lib/mysql/ballast")
+        stage.note(f"{host} has room again")
+        wait_until_whole(stage)
+
+    return Step("fill that disk", run)
+
+
+def usual_disk() -> Step:
+    """MySQL's data back on the host's own disk."""
+
+    def run(stage: Stage) -> None:
+        host = with_small_disk(stage.lab)
+        stage.lab.ssh(
+            host,
+            f"set -e; systemctl stop mysql; rm -rf /var/lib/mysql/lost+found; cp -a /var/lib/mysql /var/lib/mysql-back; "
+            f"umount /var/lib/mysql; rm -rf /var/lib/mysql {IMAGE}; mv /var/lib/mysql-back /var/lib/mysql; systemctl start mysql",
+        )
+        wait_until_whole(stage)
+
+    return Step("the usual disk again", run)
+
+
+def with_small_disk(lab: Lab) -> str:
+    found = [host for host in lab.tier("mysql") if lab.ssh(host, f"test -e {IMAGE} && echo yes; true").strip()]
+    assert len(found) == 1, f"one MySQL host may have a small disk, not: {', '.join(found) or 'none'}"
+    return found[0]
+
+
 def lost(choose: Callable[[Lab], str], how: str) -> Step:
     """The host is gone for good: it loses its power (`kill`), stands still (`pause`), or nobody reaches it any more while it goes on
     (`cut off`). `everything_started` is for a later step.

@@ -115,7 +115,7 @@ def test_no_planned_verb_may_fail_a_request(name: str) -> None:
     ("facts", "sentence"),
     [
         pytest.param({"rows_after_commands": [0.2, 5.5]}, "the first new row came 5.50 s after a command began", id="rows came late"),
-        pytest.param({"two_primaries": ["db1 takes writes 0.3 s after db2 began to"]}, "two servers took writes at once: db1", id="two primaries"),
+        pytest.param({"two_primaries": ["db1 still writes"]}, "two servers took writes at once: db1", id="two primaries"),
     ],
 )
 def test_a_failover_is_held_against_its_own_rules(facts: dict[str, Any], sentence: str) -> None:
