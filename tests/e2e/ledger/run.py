@@ -149,6 +149,7 @@ async def _drive(lab: Lab, options: Options, scene: Scene) -> None:
         scene.steps = await _rounds(options, scene.stage, clock, scene.notes)
         await asyncio.to_thread(watching.close)
         if primaries:
+            primaries.write(options.folder / "primaries.txt")
             scene.two_primaries = primaries.two_at_once()
             scene.notes.append(f"{len(primaries.words)} times a MySQL server was asked whether it takes writes")
         scene.verb_end = clock()

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.niceness import without_privilege
@@ -37,6 +39,10 @@ class Primaries:
 
     words: list[Word] = field(default_factory=list)
 
+    def write(self, path: Path) -> None:
+        """A line for each word: seconds since 1970, host, whether it takes writes."""
+        path.write_text("".join(f"{word.at:.3f} {word.host} {word.writable}\n" for word in self.words), "ascii")
+
     def two_at_once(self) -> list[str]:
         """A sentence for each time that a server still took writes after another one had begun to."""
         return overlaps(sorted(self.words, key=lambda word: word.at))
@@ -55,9 +61,13 @@ def overlaps(words: Sequence[Word]) -> list[str]:
             continue
         began = since.setdefault(word.host, word.at)
         found += [
-            f"{word.host} takes writes {word.at - later:.2f} s after {other} began to" for other, later in since.items() if later > began
+            f"{word.host} takes writes at {_time(word.at)}, {other} has since {_time(later)}" for other, later in since.items() if later > began
         ]
     return found
+
+
+def _time(at: float) -> str:
+    return f"{time.strftime('%H:%M:%S', time.localtime(at))}.{int(at % 1 * 100):02d}"
 
 
 @contextmanager
