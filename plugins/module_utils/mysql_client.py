@@ -412,8 +412,8 @@ class Performer:
         while True:
             connection = self.connect(self.clone_seconds)
             try:
+                # CLONE needs it; read_only stays, and keeps clients out.
                 rows(connection, "SET GLOBAL super_read_only = OFF")
-                rows(connection, "SET GLOBAL read_only = OFF")
                 rows(connection, "SET GLOBAL clone_valid_donor_list = %s", (f"{host}:{port}",))
                 rows(
                     connection,

@@ -1,7 +1,7 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who takes writes, asked of every MySQL server ten times a second: two at once would each acknowledge what the other lacks.
+"""Who takes writes of clients, asked of every MySQL server ten times a second: two at once would each acknowledge what the other lacks.
 
 A server that stands still says nothing, and takes no writes either; what it would do when it goes on, it says then.
 """
@@ -21,7 +21,7 @@ from tests.e2e.support.niceness import without_privilege
 
 EVERY_SECONDS = 0.1
 AGAIN_SECONDS = 0.5
-QUESTION = "SELECT UNIX_TIMESTAMP(NOW(6)), @@super_read_only;\n"
+QUESTION = "SELECT UNIX_TIMESTAMP(NOW(6)), @@read_only;\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,8 @@ def overlaps(words: Sequence[Word]) -> list[str]:
             since.pop(word.host, None)
             continue
         began = since.setdefault(word.host, word.at)
-        found += [
-            f"{word.host} takes writes at {_time(word.at)}, {other} has since {_time(later)}" for other, later in since.items() if later > began
-        ]
+        later = {other: at for other, at in since.items() if at > began}
+        found += [f"{word.host} takes writes at {_time(word.at)}, {other} has since {_time(at)}" for other, at in later.items()]
     return found
 
 
