@@ -158,6 +158,7 @@ FAULTS: Mapping[str, Row] = {
         "a MySQL replica has no room left on its disk, and gets some",
         (small_disk(a_mysql_replica), full_disk()),
         Rules(row_gap_seconds=2),
+        ROWS_MIX,
         closing=(usual_disk(),),
     ),
     "partition": Row(

@@ -260,20 +260,28 @@ def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
 
 # Room that is left on the small disk, in MB: enough to work with, little enough to fill at once.
 SPARE_MB = 200
-IMAGE = "/var/lib/mysql-small.img"
 
 
 def small_disk(choose: Callable[[Lab], str]) -> Step:
-    """MySQL's data on a file system of its own that can be filled; the host of the lab has this machine's whole disk otherwise."""
+    """MySQL's data on a file system of its own that can be filled: hosts of the lab have this machine's whole disk otherwise.
+
+    A loop device of this machine, because the hosts have nothing to make a file system with.
+    """
 
     def run(stage: Stage) -> None:
         host = choose(stage.lab)
         stage.note(f"small disk for {host}")
+        held = int(stage.lab.ssh(host, "systemctl stop mysql; du -sm /var/lib/mysql | cut -f1"))
+        image = stage.log.parent / "small.img"
+        with image.open("wb") as file:
+            file.truncate((held + SPARE_MB) << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True, timeout=60)
+        words = ["losetup", "--find", "--show", str(image)]
+        device = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
         stage.lab.ssh(
             host,
-            f"set -e; systemctl stop mysql; truncate -s $(( $(du -sm /var/lib/mysql | cut -f1) + {SPARE_MB} ))M {IMAGE}; "
-            f"mkfs.ext4 -q -m 0 {IMAGE}; mount -o loop {IMAGE} /mnt; cp -a /var/lib/mysql/. /mnt/; chown mysql:mysql /mnt; umount /mnt; "
-            f"mount -o loop {IMAGE} /var/lib/mysql; systemctl start mysql",
+            f"set -e; mount {device} /mnt; cp -a /var/lib/mysql/. /mnt/; umount /mnt; mount {device} /var/lib/mysql; "
+            f"chown mysql:mysql /var/lib/mysql; systemctl start mysql",
         )
         wait_until_whole(stage)
 
@@ -300,22 +308,34 @@ def full_disk() -> Step:
 
 
 def usual_disk() -> Step:
-    """MySQL's data back on the host's own disk."""
+    """MySQL's data back on the host's own disk, and the small one gone."""
 
     def run(stage: Stage) -> None:
-        host = with_small_disk(stage.lab)
-        stage.lab.ssh(
-            host,
-            f"set -e; systemctl stop mysql; rm -rf /var/lib/mysql/lost+found; cp -a /var/lib/mysql /var/lib/mysql-back; "
-            f"umount /var/lib/mysql; rm -rf /var/lib/mysql {IMAGE}; mv /var/lib/mysql-back /var/lib/mysql; systemctl start mysql",
-        )
+        image = stage.log.parent / "small.img"
+        found = [host for host in stage.lab.tier("mysql") if _has_small_disk(stage.lab, host)]
+        for host in found:
+            stage.lab.ssh(
+                host,
+                "set -e; systemctl stop mysql; rm -rf /var/lib/mysql/lost+found /var/lib/mysql/ballast; "
+                "cp -a /var/lib/mysql /var/lib/mysql-back; umount /var/lib/mysql; rm -rf /var/lib/mysql; "
+                "mv /var/lib/mysql-back /var/lib/mysql",
+            )
+        for line in subprocess.run(["losetup", "--associated", str(image)], check=True, capture_output=True, text=True).stdout.splitlines():
+            subprocess.run(["losetup", "--detach", line.partition(":")[0]], check=True, timeout=60)
+        image.unlink(missing_ok=True)
+        for host in stage.lab.tier("mysql"):
+            stage.lab.ssh(host, "systemctl start mysql")
         wait_until_whole(stage)
 
     return Step("the usual disk again", run)
 
 
+def _has_small_disk(lab: Lab, host: str) -> bool:
+    return lab.ssh(host, "mountpoint --quiet /var/lib/mysql && echo yes; true").strip() == "yes"
+
+
 def with_small_disk(lab: Lab) -> str:
-    found = [host for host in lab.tier("mysql") if lab.ssh(host, f"test -e {IMAGE} && echo yes; true").strip()]
+    found = [host for host in lab.tier("mysql") if _has_small_disk(lab, host)]
     assert len(found) == 1, f"one MySQL host may have a small disk, not: {', '.join(found) or 'none'}"
     return found[0]
 
