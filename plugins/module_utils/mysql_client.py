@@ -21,6 +21,8 @@ SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "ndbinfo", "performan
 READ_ONLY_VARIABLE = 1238
 TOO_MANY_CLONES = 3634
 CONNECTION_ERRORS = frozenset({2002, 2003, 2006, 2013, 2055})
+# Table full, disk full: the transaction was rolled back, and is applied once there is room.
+NO_ROOM_ERRORS = frozenset({1021, 1114})
 # Practically for ever: a replica that lost its source asks again each second.
 RETRIES = 100_000_000
 
@@ -183,8 +185,9 @@ def read_channel(connection: Connection, replication: Replication) -> dict[str, 
 
 
 def _channel_error(connection: Connection, channel: Mapping[str, Any]) -> str:
-    """What stopped the channel, if anything. A receiver that goes on asking for its source has not stopped, and one that was told to
-    stop while it could not reach its source only has to be started again."""
+    """What stopped the channel, if anything that starting it again does not mend. A receiver that goes on asking for its source has not
+    stopped, and one that was told to stop while it could not reach its source only has to be started again; so has an applier
+    that found the disk full."""
     if channel["receiver"] == "OFF" and int(channel["receiver_errno"] or 0) not in {0, *CONNECTION_ERRORS}:
         return f"receiver, error {channel['receiver_errno']}: {channel['receiver_error']}"
     if channel["applier"] == "ON":
@@ -192,8 +195,10 @@ def _channel_error(connection: Connection, channel: Mapping[str, Any]) -> str:
     for table in ("replication_applier_status_by_worker", "replication_applier_status_by_coordinator"):
         for row in rows(
             connection,
-            f"SELECT last_error_number, last_error_message FROM performance_schema.{table} WHERE last_error_number > 0 LIMIT 1",
+            f"SELECT last_error_number, last_error_message FROM performance_schema.{table} WHERE last_error_number > 0",
         ):
+            if int(row["last_error_number"]) in NO_ROOM_ERRORS:
+                return ""
             return f"applier, error {row['last_error_number']}: {row['last_error_message']}"
     return ""
 

@@ -96,3 +96,18 @@ def test_who_is_writable_is_not_my_cnfs_to_say() -> None:
 def test_only_what_starting_again_does_not_mend_is_an_error_of_the_receiver(receiver: str, errno: int, said: str) -> None:
     channel = {"receiver": receiver, "receiver_errno": errno, "receiver_error": "purged", "applier": "ON"}
     assert _channel_error(Server({}), channel) == said
+
+
+@pytest.mark.parametrize(
+    ("errno", "said"),
+    [
+        pytest.param(1062, "applier, error 1062: why", id="a row that is there already"),
+        pytest.param(1114, "", id="it found the disk full"),
+    ],
+)
+def test_an_applier_that_found_no_room_only_has_to_be_started_again(errno: int, said: str) -> None:
+    class Workers(Server):
+        def execute(self, query: str, args: Any = None) -> None:
+            self.description, self.answer = [("last_error_number",), ("last_error_message",)], [(errno, "why")]
+
+    assert _channel_error(Workers({}), {"receiver": "ON", "receiver_errno": 0, "applier": "OFF"}) == said
