@@ -159,6 +159,18 @@ def test_queues_add_up_and_the_oldest_job_of_any_counts() -> None:
     assert [(reading.value, reading.demand) for reading in decision.readings] == [(1200, 3), (70, 3)]
 
 
+def test_the_example_in_the_docs_is_right() -> None:
+    cpu = [Sample("cpu", value, 0.0, f"app{number}") for number, value in enumerate((0.82, 0.91, 0.88), 1)]
+    rest = steady("memory", 0.41, ["app1", "app2", "app3"]) + steady("response_time", 3.4)
+    out = app(3, cpu + rest)
+    assert [reading.demand for reading in out.readings] == [4, 2, 6]
+    assert (out.desired, out.reason) == (5, "response_time 3.4 s is above 2 s and asks for 6 hosts where there are 3; a step is at most 2")
+    back = app(5, app_load(5, 0.24))
+    assert ([reading.demand for reading in back.readings], back.desired) == ([3, 2, 2], 3)
+    flood = decide(default_policy("queue_workers"), workers(2, 2), queue_load(5000, 5), NOW)
+    assert (flood.readings[0].demand, flood.desired, flood.processes) == (20, 3, (2, 8))
+
+
 # --- who counts -------------------------------------------------------------------------------------------------------
 
 
@@ -729,7 +741,7 @@ def test_noise_does_not_make_hosts_come_and_go(level: float, noise: float, seed:
 @settings(max_examples=25)
 @given(st.floats(0.3, 2.0), st.floats(2.0, 7.0), st.integers(60, 3600), st.booleans())
 def test_a_periodic_load_makes_hosts_come_and_go_a_bounded_number_of_times(low: float, high: float, period: int, square: bool) -> None:
-    """Whatever the period: at most four changes of direction in any hour."""
+    """Whatever the period: at most six changes of direction in any hour."""
 
     def load(second: int) -> float:
         wave = math.sin(2 * math.pi * second / period)
@@ -738,7 +750,7 @@ def test_a_periodic_load_makes_hosts_come_and_go_a_bounded_number_of_times(low: 
     loop = Loop(CPU_ONLY, load)
     loop.run(4 * 3600)
     for begins in range(0, 3 * 3600, 600):
-        assert turns([change.direction for change in loop.changes if begins <= change.time < begins + 3600]) <= 4
+        assert turns([change.direction for change in loop.changes if begins <= change.time < begins + 3600]) <= 6
 
 
 @settings(max_examples=15)
