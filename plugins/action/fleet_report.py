@@ -86,7 +86,9 @@ def url_of(fleet: Mapping[str, Any], given: str | None) -> str:
         return given
     hosts = [host for host in fleet["hosts"].values() if "monitoring" in host["tiers"] and host["state"] == "active"]
     if not hosts:
-        raise ReportError("report_url is not set and the fleet has no active host in group monitoring: set it to what stands before /api/v1")
+        raise ReportError(
+            "report_url is not set and the fleet has no active host in group monitoring: set it to what stands before /api/v1"
+        )
     return f"https://{hosts[0]['address']}/fleet"
 
 

@@ -26,7 +26,17 @@ from typing import Any
 from .capacity import CapacityError, Host, Settings, number_from, settings_from, size_host
 from .connection_budget import connection_budget
 from .fleet import DEFAULT_SIZES, STORAGES
-from .report_history import RESIZED, History, daily_minimum, hourly_hosts, quantile, trend, unchanged_since, weighted
+from .report_history import (
+    HOUR,
+    RESIZED,
+    History,
+    daily_minimum,
+    hourly_hosts,
+    quantile,
+    trend,
+    unchanged_since,
+    weighted,
+)
 
 QUANTILE = 0.95
 HOURS_A_MONTH = 730
@@ -140,6 +150,7 @@ class Need:
         """``CPU: 0.42 of 1 cores = 42 %, at most 60 %``"""
         has = offers.get(self.kind, 0.0)
         unit = KIND_UNITS.get(self.kind.removeprefix("computed "), self.kind)
+        unit = "core" if unit == "cores" and has == 1 else unit
         if self.target == 1.0:
             return f"{self.what}: at least {amount(self.amount)} {unit}, has {amount(has)}"
         return f"{self.what}: {amount(self.amount)} of {amount(has)} {unit} = {percent(self.share(offers))}, at most {percent(self.target)}"
@@ -489,14 +500,12 @@ def _since(machine: Machine, history: History) -> float:
 def _host_row(machine: Machine, history: History) -> HostRow:
     since, size = _since(machine, history), machine.size
     cpu = [point for point in history.of("cpu", machine.name) if point[0] >= since]
-    cores = _last(history, "cores", machine.name) or (size.vcpus if size else None)
-    memory_mb = _last(history, "memory_bytes", machine.name) / MB or (size.memory_mb if size else None)
     return HostRow(
         host=machine.name, tiers=machine.tiers, state=machine.state, size=size.name if size else "unknown",
         vcpus=size.vcpus if size else None, memory_mb=size.memory_mb if size else None,
         history_hours=history.hours(cpu), since=since,
-        cpu=_use(history.values("cpu", machine.name, since=since), cores, "cores"),
-        memory=_use(history.values("memory", machine.name, since=since), memory_mb, "MB"),
+        cpu=_use(history.values("cpu", machine.name, since=since), size.vcpus if size else None, "cores"),
+        memory=_use(history.values("memory", machine.name, since=since), size.memory_mb if size else None, "MB"),
         disk=_use(history.values("disk", machine.name), None, ""),
         connections=_connections(machine.name, history, since),
     )  # fmt: skip
@@ -915,11 +924,13 @@ def _splits(
 ) -> Iterator[Split]:
     for tier in dict.fromkeys(key[1] for key in history.keys("up") if key[1]):
         hourly = hourly_hosts(history, tier)
-        if len(hourly) < policy.history_hours:
+        times = {time for key in history.keys("up") if key[1] == tier for time, _value in history.of("up", *key)}
+        hours = len(times) * history.step / HOUR
+        if hours < policy.history_hours:
             yield Split(
                 tier,
-                f"{tier}: {len(hourly)} h of fleet:up:bool is less than report_history_hours: {policy.history_hours:g}; "
-                f"run it again in {policy.history_hours - len(hourly):.0f} h, or accept less with -e report_history_hours={len(hourly)}",
+                f"{tier}: {hours:.1f} h of fleet:up:bool is less than report_history_hours: {policy.history_hours:g}; "
+                f"run it again in {policy.history_hours - hours:.0f} h, or accept less with -e report_history_hours={max(int(hours), 1)}",
                 refused=True,
             )
             continue
@@ -935,6 +946,7 @@ def _splits(
                 parts[part] = parts.get(part, 0) + 1
         saving = sum(((price - reserved) * count for (_name, price, reserved), count in parts.items()), Decimal(0)) if parts else None
         terms = " + ".join(f"{count} {name} x ({price} - {reserved})" for (name, price, reserved), count in parts.items())
+        terms = f"({terms})" if len(parts) > 1 else terms
         sum_text = f"{terms} {policy.currency} x {HOURS_A_MONTH} h = {a_month(saving, policy.currency)}" if saving is not None else ""
         rest = f"{average - reserve:.1f} on average stay on demand" if most > reserve else "none is left on demand"
         yield Split(
@@ -978,6 +990,6 @@ def _notes(
         if unknown:
             yield f"report_prices has no price for {'; '.join(unknown)}: these hosts are left out of the sums"
     covered = max((history.hours(history.of(name, *key)) for name in ("cpu", "up") for key in history.keys(name)), default=0.0)
-    asked = (history.end - history.start) / 3600
+    asked = (history.end - history.start) / HOUR
     if rows and covered < asked - 1:
         yield f"Prometheus has {covered:.0f} h of the {asked:.0f} h that were asked for: see its --storage.tsdb.retention.time"

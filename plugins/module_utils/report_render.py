@@ -183,7 +183,8 @@ def as_text(report: Report) -> str:
     if report.splits:
         lines.append("Reserved and on demand")
         lines += _indented(split_rows(report)) if len(split_rows(report)) > 1 else []
-        lines += [f"  {split.tier}: {split.arithmetic}" for split in report.splits if split.arithmetic]
+        for split in (split for split in report.splits if not split.refused):
+            lines += [f"  {split.tier}: {split.reason}", *([f"    {split.arithmetic}"] if split.arithmetic else [])]
         lines += [f"  {split.reason}" for split in refused_splits(report)] + [""]
     if report.growth:
         lines += ["Storage", *_indented(growth_rows(report)), ""]
@@ -245,7 +246,8 @@ def as_markdown(report: Report) -> str:
     if report.splits:
         lines += ["## Reserved and on demand", ""]
         lines += [*_table(split_rows(report)), ""] if len(split_rows(report)) > 1 else []
-        lines += [f"- {cell(split.tier)}: {cell(split.arithmetic or split.reason)}" for split in report.splits if not split.refused]
+        for split in (split for split in report.splits if not split.refused):
+            lines += [f"- {cell(split.tier)}: {cell(split.reason)}", *([f"    - {cell(split.arithmetic)}"] if split.arithmetic else [])]
         lines += [f"- {cell(split.reason)}" for split in refused_splits(report)] + [""]
     if report.growth:
         lines += ["## Storage", "", *_table(growth_rows(report)), ""]
