@@ -99,7 +99,7 @@ def test_every_form_tells_every_suggestion_and_every_refusal() -> None:
         for split in report.splits:
             assert split.reason in text
     for text in (forms[0], forms[1], forms[3]):
-        assert "db1: / is full in 6 days: 9.1 GB are free, 1.5 GB a day come" in text
+        assert "db1: / is full in 6 days: 9.0 GB are free, 1.5 GB a day come" in text
         assert "(0.08 - 0.02) USD x 730 h" in text
 
 
