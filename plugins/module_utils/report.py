@@ -347,7 +347,7 @@ def amount(value: float) -> str:
 
 def size_of(bytes_: float) -> str:
     for unit, factor in (("TB", 2**40), ("GB", 2**30), ("MB", 2**20)):
-        if abs(bytes_) >= factor:
+        if abs(bytes_) >= 0.95 * factor:
             return f"{bytes_ / factor:,.1f} {unit}"
     return f"{bytes_ / 1024:,.0f} kB"
 
@@ -948,12 +948,17 @@ def _splits(
         terms = " + ".join(f"{count} {name} x ({price} - {reserved})" for (name, price, reserved), count in parts.items())
         terms = f"({terms})" if len(parts) > 1 else terms
         sum_text = f"{terms} {policy.currency} x {HOURS_A_MONTH} h = {a_month(saving, policy.currency)}" if saving is not None else ""
-        rest = f"{average - reserve:.1f} on average stay on demand" if most > reserve else "none is left on demand"
+        how_long = f"{len(daily)} days"
+        if most == reserve:
+            why = f"{'all ' if most > 1 else ''}{most} {'were' if most > 1 else 'was'} up all the time ({how_long}): reserve {reserve}"
+        else:
+            why = (
+                f"never fewer than {reserve} of at most {most} were up ({average:.1f} on average, {how_long}): reserve {reserve}, "
+                f"{average - reserve:.1f} on average stay on demand"
+            )
         yield Split(
             tier=tier, reserve=reserve, average=average, most=most, hosts=tuple(kept), daily=tuple(sorted(daily.items())), saving=saving,
-            arithmetic=sum_text,
-            reason=f"never fewer than {reserve} of at most {most} were up ({average:.1f} on average, {len(daily)} days): "
-            f"reserve {reserve}, {rest}",
+            arithmetic=sum_text, reason=why,
         )  # fmt: skip
 
 

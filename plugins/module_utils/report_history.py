@@ -20,7 +20,7 @@ MOST_POINTS, LEAST_STEP = 2000, 300.0
 # A machine that reports this much less or more than before is another machine; the kernel's own share changes by less.
 RESIZED = 0.10
 # Slopes between all pairs of so many points: enough for a trend, and a file that came and went doesn't bend it.
-TREND_POINTS = 64
+TREND_POINTS, MOST_DAYS = 64, 3650
 
 Points = tuple[tuple[float, float], ...]
 Key = tuple[str, ...]
@@ -168,7 +168,7 @@ def daily_minimum(hourly: Mapping[float, int]) -> dict[float, int]:
 def trend(free: Points) -> Trend | None:
     """How a file system fills, from what was free of it: the median of the slopes between all pairs of points (Theil-Sen).
 
-    None with fewer than two points. A few kilobytes a day are no growth: less than a millionth of what is left.
+    None with fewer than two points. What takes longer than ten years is not foreseen.
     """
     thin = _thinned(free, TREND_POINTS)
     slopes = [
@@ -181,7 +181,7 @@ def trend(free: Points) -> Trend | None:
         return None
     per_day = statistics.median(slopes)
     left = free[-1][1]
-    return Trend(per_day, left / per_day if per_day > 0 and per_day > left / 1e6 else None)
+    return Trend(per_day, left / per_day if per_day > 0 and left / per_day < MOST_DAYS else None)
 
 
 def _thinned(points: Points, most: int) -> Points:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from .report import HostRow, Report, Split, TierRow, Use, Verdict, percent, tier_words
-from .report_history import DAY, History, buckets, hourly_hosts
+from .report_history import DAY, HOUR, History, buckets, hourly_hosts
 from .report_render import days_text, full, growth_rows, headline, kept, money, refused_splits, saves, used, window
 
 # Hosts that are drawn; of a larger fleet those with a suggestion, then the fullest.
@@ -48,6 +48,7 @@ th.n,td.n{text-align:right}td.name{font-weight:600;white-space:nowrap}
 details{margin-top:3px}summary{cursor:pointer;color:var(--soft);font-size:13px}ul{margin:4px 0;padding-left:20px}
 .plots{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:6px 14px}
 @media(max-width:800px){.plots{grid-template-columns:1fr}}
+.splits{gap:22px 18px}
 figure{margin:0}figcaption{font-size:13px;color:var(--soft)}figcaption b{color:var(--ink)}
 svg{display:block;width:100%;height:auto}
 svg text{fill:var(--soft);font-size:10px;font-family:inherit}
@@ -67,11 +68,11 @@ OUTCOMES = {"smaller": "smaller", "larger": "larger", "keep": "as it is", "stuck
 class _Frame:
     """The axes of one plot: time from C(start) to C(end), values from 0 to C(top)."""
 
-    def __init__(self, start: float, end: float, top: float, width: float = WIDTH) -> None:
-        self.start, self.end, self.top, self.width = start, end, top, width
+    def __init__(self, start: float, end: float, top: float) -> None:
+        self.start, self.end, self.top = start, end, top
 
     def x(self, time: float) -> float:
-        return LEFT + (time - self.start) / (self.end - self.start or 1.0) * (self.width - LEFT - RIGHT)
+        return LEFT + (time - self.start) / (self.end - self.start or 1.0) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - min(max(value, 0.0), self.top) / self.top * (HEIGHT - TOP - BOTTOM)
@@ -80,7 +81,7 @@ class _Frame:
         return " ".join(f"{self.x(time):.1f},{self.y(value):.1f}" for time, value in points)
 
     def level(self, value: float, kind: str) -> str:
-        return f'<line class="{kind}" x1="{LEFT:g}" x2="{self.width - RIGHT:g}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}"/>'
+        return f'<line class="{kind}" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}"/>'
 
     def grid(self, levels: Sequence[tuple[float, str]]) -> str:
         """Lines at the levels with their labels, and the days along the bottom, at most seven of them named."""
@@ -93,24 +94,25 @@ class _Frame:
         for day in days[::every]:
             x = self.x(day)
             name = datetime.fromtimestamp(day, UTC).strftime("%d %b").lstrip("0")
-            anchor = "start" if x < LEFT + 14 else "end" if x > self.width - 22 else "middle"
+            anchor = "start" if x < LEFT + 14 else "end" if x > WIDTH - 22 else "middle"
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM:g}" y2="{HEIGHT - BOTTOM + 3:g}"/>')
             parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 4:g}" text-anchor="{anchor}">{name}</text>')
         return "".join(parts)
 
     def svg(self, title: str, *parts: str) -> str:
         return (
-            f'<svg viewBox="0 0 {self.width:g} {HEIGHT:g}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+            f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
             f"{''.join(parts)}</svg>"
         )
 
 
 def use_plot(title: str, points: Sequence[tuple[float, float]], history: History, use: Use | None, target: float | None) -> str:
     """Shares over the window: a line for the mean, a band from least to most, the 95th percentile and the target as levels."""
-    frame = _Frame(history.start, history.end, max(1.0, use.share if use else 1.0))
+    start = _begin(history)
+    frame = _Frame(start, history.end, max(1.0, use.share if use else 1.0))
     parts = [frame.grid([(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")])]
-    width = (history.end - history.start) / PARTS
-    for run in _runs(buckets(tuple(points), history.start, history.end, PARTS), 2.5 * width):
+    width = (history.end - start) / PARTS
+    for run in _runs(buckets(tuple(points), start, history.end, PARTS), 2.5 * width):
         up = [(time, most) for time, _least, _mean, most in run]
         down = [(time, least) for time, least, _mean, _most in reversed(run)]
         parts.append(f'<polygon class="band" points="{frame.path([*up, *down])}"/>')
@@ -120,6 +122,12 @@ def use_plot(title: str, points: Sequence[tuple[float, float]], history: History
     if use is not None:
         parts.append(frame.level(use.share, "p95"))
     return frame.svg(title, *parts)
+
+
+def _begin(history: History) -> float:
+    """When the first sample of any host was: Prometheus may hold less than was asked for."""
+    first = [history.of(name, *key)[0][0] for name in ("cpu", "up") for key in history.keys(name)]
+    return min(first, default=history.start)
 
 
 def _runs(
@@ -137,9 +145,9 @@ def _runs(
 def split_plot(split: Split, history: History) -> str:
     """Hosts that were up in each hour; what is reserved is filled darker than what comes and goes."""
     hourly = hourly_hosts(history, split.tier)
-    frame = _Frame(history.start, history.end, max(split.most, 1) * 1.1, 560.0)
+    frame = _Frame(min(hourly), max(hourly) + HOUR, max(split.most, 1) * 1.1)
     marks = sorted({0, split.reserve, split.most})
-    steps = [point for hour, count in hourly.items() for point in ((hour, float(count)), (hour + 3600, float(count)))]
+    steps = [point for hour, count in hourly.items() for point in ((hour, float(count)), (hour + HOUR, float(count)))]
     first, last = steps[0][0], steps[-1][0]
     area = frame.path([(first, 0.0), *steps, (last, 0.0)])
     reserved = frame.path([(first, 0.0), (first, split.reserve), (last, split.reserve), (last, 0.0)])
@@ -296,13 +304,16 @@ def _split_section(report: Report, history: History) -> str:
             '<p class="soft">Hosts that were up, hour by hour. What was never missing (dark) is worth reserving; '
             "the rest comes and goes.</p>"
         )
+    figures = []
     for split in told:
         money_text = f"<br>{escape(split.arithmetic)}" if split.arithmetic else ""
         which = f" ({', '.join(escape(host) for host in split.hosts)})" if split.hosts else ""
-        parts.append(
-            f"<h3>{escape(split.tier)}: reserve {split.reserve}{which}</h3>"
-            f'<p class="small soft">{escape(split.reason)}{money_text}</p>{split_plot(split, history)}'
+        figures.append(
+            f"<figure><figcaption><b>{escape(split.tier)}: reserve {split.reserve}</b>{which}</figcaption>{split_plot(split, history)}"
+            f"<figcaption>{escape(split.reason)}{money_text}</figcaption></figure>"
         )
+    if figures:
+        parts.append(f'<div class="plots splits">{"".join(figures)}</div>')
     parts += [f'<p class="refused">{escape(split.reason)}</p>' for split in refused_splits(report)]
     return "".join(parts)
 

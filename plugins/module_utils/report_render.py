@@ -82,9 +82,7 @@ def used(use: Use | None) -> str:
 
 
 def days_text(days: float | None) -> str:
-    if days is None:
-        return "-"
-    return f"{days:,.0f}" if days < 3650 else "over 3,650"
+    return "-" if days is None else f"{days:,.0f}"
 
 
 # Each section as rows of cells, the first one the heading, so that text, Markdown and HTML say the same.
@@ -158,8 +156,7 @@ def growth_rows(report: Report) -> list[list[str]]:
         head,
         *(
             [
-                row.host, row.mountpoint, size_of(row.size_bytes), size_of(row.free_bytes), size_of(row.bytes_per_day),
-                days_text(row.days_left),
+                row.host, row.mountpoint, size_of(row.size_bytes), size_of(row.free_bytes), by_day(row), days_text(row.days_left),
             ]
             for row in report.growth
         ),
@@ -191,6 +188,11 @@ def as_text(report: Report) -> str:
         lines += [f"  {full(row)}" for row in report.filling] + ([""] if report.filling else [])
     lines += [f"Note: {note}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def by_day(row: Growth) -> str:
+    """What it grows by; less than a ten-thousandth of the file system is noise."""
+    return size_of(row.bytes_per_day) if abs(row.bytes_per_day) > row.size_bytes / 1e4 else "steady"
 
 
 def full(row: Growth) -> str:

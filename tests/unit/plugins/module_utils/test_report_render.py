@@ -188,6 +188,6 @@ def test_a_large_fleet_is_drawn_in_part_and_says_so() -> None:
     loads = {f"app{number:03}": Load(cores=3.9 if number == 99 else 0.1) for number in range(100)}
     report, past = made(loads, dict.fromkeys(loads, "large"))
     text = as_html(report, past)
-    assert len(re.findall("<figure>", text)) == 3 * MOST_DRAWN
+    assert len(re.findall("<figure>", text)) == 3 * MOST_DRAWN + len(report.splits)
     assert f"{100 - MOST_DRAWN} more hosts are in the table above" in text
     assert "app099: CPU, p95" in text
