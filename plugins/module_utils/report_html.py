@@ -30,7 +30,7 @@ font:15px/1.5 system-ui,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif}
 h1{font-size:24px;margin:0 0 6px}h2{font-size:18px;margin:40px 0 10px;padding-top:14px;border-top:1px solid var(--line)}
 h3{font-size:15px;margin:20px 0 6px}p{margin:6px 0}
 .lead{font-size:17px}.soft{color:var(--soft)}.small{font-size:13px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:20px 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(138px,1fr));gap:12px;margin:20px 0}
 .card{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 14px}
 .card b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.3}
 .card span{color:var(--soft);font-size:13px}
@@ -38,7 +38,8 @@ h3{font-size:15px;margin:20px 0 6px}p{margin:6px 0}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:12.5px;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);
 vertical-align:bottom}
-td{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);vertical-align:top;font-variant-numeric:tabular-nums}
+td{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);vertical-align:top;text-wrap:pretty;
+font-variant-numeric:tabular-nums}
 th.n,td.n{text-align:right}td.name{font-weight:600;white-space:nowrap}
 .badge{display:inline-block;border:1px solid currentColor;border-radius:9px;padding:0 8px;font-size:12px;font-weight:600;white-space:nowrap}
 .smaller{color:var(--green)}.larger,.stuck{color:var(--red)}.refused{color:var(--amber)}.keep{color:var(--soft)}
@@ -242,7 +243,7 @@ def _tier_row(row: TierRow, report: Report) -> list[str]:
 def _host_row(row: HostRow, verdict: Verdict | None, report: Report) -> list[str]:
     cpu, memory = _targets(report, row.tiers)
     name = escape(row.host) + ("" if row.state == "active" else f' <span class="soft">({escape(row.state)})</span>')
-    size = f"{escape(row.size)}<br><span class='soft small'>{row.vcpus or '-'} cores, {row.memory_mb or 0:,} MB</span>"
+    size = f"{escape(row.size)}<br><span class='soft small'>{row.vcpus or '-'} {'core' if row.vcpus == 1 else 'cores'}, {row.memory_mb or 0:,} MB</span>"
     connections = _bar(row.connections, report.policy.connections_percent / 100)
     return [
         name, escape(tier_words(row.tiers)), size, _bar(row.cpu, cpu), _bar(row.memory, memory), _bar(row.disk), connections,
