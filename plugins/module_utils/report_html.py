@@ -243,7 +243,8 @@ def _tier_row(row: TierRow, report: Report) -> list[str]:
 def _host_row(row: HostRow, verdict: Verdict | None, report: Report) -> list[str]:
     cpu, memory = _targets(report, row.tiers)
     name = escape(row.host) + ("" if row.state == "active" else f' <span class="soft">({escape(row.state)})</span>')
-    size = f"{escape(row.size)}<br><span class='soft small'>{row.vcpus or '-'} {'core' if row.vcpus == 1 else 'cores'}, {row.memory_mb or 0:,} MB</span>"
+    cores = f"{row.vcpus or '-'} {'core' if row.vcpus == 1 else 'cores'}"
+    size = f"{escape(row.size)}<br><span class='soft small'>{cores}, {row.memory_mb or 0:,} MB</span>"
     connections = _bar(row.connections, report.policy.connections_percent / 100)
     return [
         name, escape(tier_words(row.tiers)), size, _bar(row.cpu, cpu), _bar(row.memory, memory), _bar(row.disk), connections,
