@@ -266,7 +266,7 @@ def _plots(report: Report, history: History) -> str:
     drawn = _drawn(report)
     if not drawn:
         return ""
-    parts = ["<h2>The window</h2>", _key()]
+    parts = ["<h2>Use over the window</h2>", _key()]
     left_out = sum(1 for row in report.hosts if row.cpu) - len(drawn)
     if left_out:
         which = "drawn are those with a suggestion, then the fullest"
