@@ -1,0 +1,45 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from plugins.module_utils.prometheus_client import Prometheus, PrometheusError
+
+
+def answering(body: Any, asked: list[str] | None = None) -> Prometheus:
+    def fetch(url: str) -> bytes:
+        if asked is not None:
+            asked.append(url)
+        return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    return Prometheus("https://mon1.example.com/fleet/", fetch)
+
+
+def test_points_by_the_labels_that_are_wanted() -> None:
+    asked: list[str] = []
+    rows = [
+        {"metric": {"host": "app1", "job": "node"}, "values": [[0, "0.5"], [60, "NaN"], [120, "+Inf"], [180, "0.25"]]},
+        {"metric": {"host": "app2"}, "values": [[0, "NaN"]]},
+    ]
+    prometheus = answering({"status": "success", "data": {"resultType": "matrix", "result": rows}}, asked)
+    assert prometheus.query_range('up{job="node"}', 0, 180, 60, ("host",)) == {("app1",): ((0.0, 0.5), (180.0, 0.25))}
+    assert asked == ["https://mon1.example.com/fleet/api/v1/query_range?query=up%7Bjob%3D%22node%22%7D&start=0&end=180&step=60"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param({"status": "error", "error": "parse error: unexpected end"}, "refuses up: parse error: unexpected end", id="refused"),
+        pytest.param(b"<html>Welcome</html>", "is not Prometheus' API, it said: '<html>Welcome</html>'", id="somebody else"),
+        pytest.param({"data": 1}, "is not Prometheus' API", id="other JSON"),
+        pytest.param(b"", "is not Prometheus' API", id="nothing"),
+    ],
+)
+def test_an_answer_that_is_none(body: Any, words: str) -> None:
+    with pytest.raises(PrometheusError, match=words.replace("'", ".")):
+        answering(body).query_range("up", 0, 60, 60, ("host",))
