@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
   exporters:
-    description: Rows of C(name), C(port), C(tiers), C(path) and C(seconds), as P(graphic_school.scaling.monitoring_exporters#filter) returns them.
+    description: Rows of exporters, as P(graphic_school.scaling.monitoring_exporters#filter) returns them.
     type: list
     elements: dict
     required: true
@@ -79,7 +79,9 @@ def monitoring_exporters(
         raise AnsibleFilterError(str(error)) from error
 
 
-def monitoring_jobs(rows: Sequence[Mapping[str, Any]], besides: Sequence[str], login: Mapping[str, str]) -> list[dict[str, Any]]:
+def monitoring_jobs(
+    rows: Sequence[Mapping[str, Any]], besides: Sequence[str], login: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Prometheus' scrape_configs; see ``jobs``."""
     try:
         return jobs(exporters(rows), besides, login)

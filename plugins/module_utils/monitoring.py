@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the fleet and rows of exporters to what Prometheus asks, and to what each host has to run: pure.
 
-A row of exporters says where it can be asked (``name``, ``port``, ``tiers``, ``path``, ``seconds``); a row of programs says how one
-is run on a host. Both are data of roles, see roles/monitoring and roles/exporter.
+A row of exporters says where it can be asked (``name``, ``port``, ``tiers``, ``path``, ``seconds``, ``login``); a row of programs says
+how one is run on a host. Both are data of roles, see roles/monitoring and roles/exporter.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from typing import Any
 from .fleet import TIERS
 
 ALL = "all"
-ROW_KEYS = ("name", "port", "tiers", "path", "seconds")
-PROGRAM_KEYS = ("package", "program", "arguments", "login", "environment", "secrets", "user", "groups", "unit", "files")
+ROW_KEYS = ("name", "port", "tiers", "path", "seconds", "login")
+PROGRAM_KEYS = ("package", "command", "arguments", "login", "environment", "secrets", "user", "groups", "unit", "files")
 LOGINS = ("web_config", "environment", "front", "none")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Where the role exporter keeps its files on a host.
 ETC = "/etc/graphic_school/exporter"
-LIBRARY = "/usr/local/lib/graphic_school"
 UNIT_TEMPLATE = "_exporter/unit.j2"
 # What needs a web server before it listens on loopback, on its port and this.
 FRONT_OFFSET = 10000
@@ -63,20 +62,28 @@ class MonitoringError(ValueError):
 
 @dataclass(frozen=True)
 class Exporter:
-    """Where one job is asked. ``seconds``: time between two questions, 0 for the fleet's usual."""
+    """Where one job is asked. ``seconds``: time between two questions, 0 for the fleet's usual. ``login``: whether it asks for one."""
 
     name: str
     port: int
     tiers: tuple[str, ...]
     path: str = "/metrics"
     seconds: int = 0
+    login: bool = True
 
     def on(self, tiers: Iterable[str]) -> bool:
         """Whether a host of these tiers has it."""
         return ALL in self.tiers or bool({*self.tiers} & {*tiers})
 
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "port": self.port, "tiers": list(self.tiers), "path": self.path, "seconds": self.seconds}
+        return {
+            "name": self.name,
+            "port": self.port,
+            "tiers": list(self.tiers),
+            "path": self.path,
+            "seconds": self.seconds,
+            "login": self.login,
+        }
 
 
 def exporters(rows: Iterable[Mapping[str, Any]], extra: Iterable[Mapping[str, Any]] = ()) -> tuple[Exporter, ...]:
@@ -106,11 +113,16 @@ def _exporter(row: Mapping[str, Any]) -> Exporter:
         raise MonitoringError(f"tiers of exporter {name} must be a list of tiers, or [all], not: {tiers!r}")
     for tier in tiers:
         if tier != ALL and tier not in TIERS:
-            raise MonitoringError(f"exporter {name} is for the tier {tier!r}, which is none; the tiers are {', '.join(TIERS)}, or all")
+            raise MonitoringError(
+                f"exporter {name} is for the tier {tier!r}, which is none; the tiers are {', '.join(TIERS)}, or all"
+            )
     path = str(row.get("path") or "/metrics")
     if not re.fullmatch(r"/[A-Za-z0-9_./-]*", path):
         raise MonitoringError(f"path of exporter {name} must begin with / and hold no spaces, not: {path!r}")
-    return Exporter(name, int(text), tuple(str(tier) for tier in tiers), path, int(row.get("seconds") or 0))
+    seconds = int(row.get("seconds") or 0)
+    return Exporter(
+        name, int(text), tuple(str(tier) for tier in tiers), path, seconds, login=bool(row.get("login", True))
+    )
 
 
 def _known(what: str, row: Mapping[str, Any], keys: Sequence[str]) -> None:
@@ -159,7 +171,13 @@ def targets(
             if row.name == "redis":
                 for pool, ports in (redis_ports or {}).items():
                     groups += [
-                        _group(place, host, pool=pool, instance=authority(host["address"], int(port)), **_asked("redis", host, port))
+                        _group(
+                            place,
+                            host,
+                            pool=pool,
+                            instance=authority(host["address"], int(port)),
+                            **_asked("redis", host, port),
+                        )
                         for port in ports
                     ]
             elif row.name == "blackbox":
@@ -179,10 +197,16 @@ def _probed(place: str, fleet: Mapping[str, Any], probes: Iterable[Mapping[str, 
     for probe in probes:
         host = fleet["hosts"].get(probe["host"])
         if host is None:
-            raise MonitoringError(f"a probe is for host {probe['host']}, which the inventory does not have; name one of its hosts")
+            raise MonitoringError(
+                f"a probe is for host {probe['host']}, which the inventory does not have; name one of its hosts"
+            )
         if host["state"] != "down":
             extra = {"__param_target": str(probe["url"]), "__param_module": str(probe["module"])}
-            groups.append(_group(place, host, instance=str(probe["url"]), probe=str(probe.get("probe") or probe["module"]), **extra))
+            groups.append(
+                _group(
+                    place, host, instance=str(probe["url"]), probe=str(probe.get("probe") or probe["module"]), **extra
+                )
+            )
     return groups
 
 
@@ -191,10 +215,17 @@ def _group(place: str, host: Mapping[str, Any], **labels: str) -> dict[str, Any]
     return {"targets": [place], "labels": {"host": host["name"], **tier, **labels}}
 
 
-def probes(servers: Iterable[Mapping[str, Any]], scheme: str, paths: Mapping[str, str], module: str) -> list[dict[str, Any]]:
+def probes(
+    servers: Iterable[Mapping[str, Any]], scheme: str, paths: Mapping[str, str], module: str
+) -> list[dict[str, Any]]:
     """Rows of probes for each of the servers: one for each path, whose key is the label ``probe``."""
     return [
-        {"host": host["name"], "url": f"{scheme}://{_bracketed(host['address'])}{path}", "module": module, "probe": name}
+        {
+            "host": host["name"],
+            "url": f"{scheme}://{_bracketed(host['address'])}{path}",
+            "module": module,
+            "probe": name,
+        }
         for host in servers
         for name, path in paths.items()
     ]
@@ -203,7 +234,12 @@ def probes(servers: Iterable[Mapping[str, Any]], scheme: str, paths: Mapping[str
 def beside(places: Mapping[str, str], host: str) -> dict[str, list[dict[str, Any]]]:
     """Job → groups for what runs beside Prometheus on loopback, told apart by the name of the host it runs on."""
     return {
-        job: [{"targets": [place], "labels": {"host": host, "tier": "monitoring", "instance": f"{host}:{place.rpartition(':')[2]}"}}]
+        job: [
+            {
+                "targets": [place],
+                "labels": {"host": host, "tier": "monitoring", "instance": f"{host}:{place.rpartition(':')[2]}"},
+            }
+        ]
         for job, place in places.items()
         if place
     }
@@ -213,7 +249,9 @@ def jobs(rows: Iterable[Exporter], besides: Iterable[str], login: Mapping[str, s
     """Prometheus' scrape_configs: each row's job with the login, then those beside it without; all of them read file_sd."""
     found = []
     for row in rows:
-        job: dict[str, Any] = {"job_name": row.name, "metrics_path": row.path, "basic_auth": dict(login)}
+        job: dict[str, Any] = {"job_name": row.name, "metrics_path": row.path}
+        if row.login:
+            job["basic_auth"] = dict(login)
         if row.seconds:
             job["scrape_interval"] = f"{row.seconds}s"
         found.append(job | _file_sd(row.name))
@@ -225,17 +263,21 @@ def _file_sd(name: str) -> dict[str, Any]:
 
 
 def files(contents: Mapping[str, Any], folder: str, suffix: str) -> list[dict[str, str]]:
-    """Rows of path and content, one for each name; JSON, which is YAML too, in an order that stays the same."""
-    return [
-        {"path": f"{folder}{name}{suffix}", "content": json.dumps(value, indent=1, sort_keys=True) + "\n"}
-        for name, value in sorted(contents.items())
-    ]
+    """Rows of path and content, one for each name; a text as it is, the rest as JSON, which is YAML too."""
+
+    def text(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+    return [{"path": f"{folder}{name}{suffix}", "content": text(value)} for name, value in sorted(contents.items())]
 
 
 def page_data(fleet: Mapping[str, Any]) -> dict[str, Any]:
     """What the page of the fleet draws: ``vip`` and ``hosts`` with name, address, tiers, state, memory_mb and vcpus, by name."""
     keys = ("name", "address", "tiers", "state", "memory_mb", "vcpus")
-    return {"vip": fleet["vip"], "hosts": [{key: host[key] for key in keys} for _name, host in sorted(fleet["hosts"].items())]}
+    return {
+        "vip": fleet["vip"],
+        "hosts": [{key: host[key] for key in keys} for _name, host in sorted(fleet["hosts"].items())],
+    }
 
 
 # --- what a host runs ---------------------------------------------------------------------------------------------
@@ -246,10 +288,10 @@ def layout(
 ) -> dict[str, Any]:
     """The exporters that a host of these tiers runs, as the role's one task takes them.
 
-    ``unit_files``: rows of path, template and vars, whose ``unit`` holds for each program its ``name``, ``service``, the ``path`` of its unit file or drop-in, ``whole`` (a unit of our own,
-    not a drop-in), ``command``, ``environment``, ``secrets`` (file), ``user``, ``groups`` and ``settings``. ``packages``;
-    ``services``, those of programs for other tiers stopped; ``fronts``: exporters that know no login and get nginx before them;
-    ``secret_files``: rows of path and content.
+    ``unit_files``: rows of path, template and vars, whose ``unit`` holds for each program its ``name``, ``service``, the ``path`` of
+    its unit file or drop-in, ``whole`` (a unit of our own, not a drop-in), ``command``, ``environment``, ``secrets`` (file), ``user``,
+    ``groups`` and ``settings``. ``packages``; ``services``, those of programs for other tiers stopped; ``fronts``: exporters that
+    know no login and get nginx before them; ``secret_files``: rows of path and content.
 
     A row without a program is somebody else's to run. Raises MonitoringError.
     """
@@ -275,23 +317,31 @@ def layout(
         if program.get("login", "web_config") == "front":
             fronts.append({"name": row.name, "listen": authority(address, row.port), "port": row.port + FRONT_OFFSET})
     unit_files = [{"path": unit["path"], "template": UNIT_TEMPLATE, "vars": {"unit": unit}} for unit in units]
-    return {"unit_files": unit_files, "packages": packages, "services": services, "fronts": fronts, "secret_files": secret_files}
+    return {
+        "unit_files": unit_files,
+        "packages": packages,
+        "services": services,
+        "fronts": fronts,
+        "secret_files": secret_files,
+    }
 
 
 def _check_program(name: str, program: Mapping[str, Any]) -> None:
     _known(f"the program {name} of exporter_programs", program, PROGRAM_KEYS)
-    if bool(program.get("package")) == bool(program.get("program")):
-        raise MonitoringError(f"the program {name} of exporter_programs needs exactly one of package and program")
+    if bool(program.get("package")) == bool(program.get("command")):
+        raise MonitoringError(f"the program {name} of exporter_programs needs exactly one of package and command")
     if program.get("login", "web_config") not in LOGINS:
-        raise MonitoringError(f"login of the exporter {name} must be one of {', '.join(LOGINS)}, not: {program['login']!r}")
+        raise MonitoringError(
+            f"login of the exporter {name} must be one of {', '.join(LOGINS)}, not: {program['login']!r}"
+        )
 
 
 def _unit(row: Exporter, program: Mapping[str, Any], service: str, address: str) -> dict[str, Any]:
     login = program.get("login", "web_config")
     front = login == "front"
     listen = authority("127.0.0.1", row.port + FRONT_OFFSET) if front else authority(address, row.port)
-    own = program.get("program")
-    command = ["/usr/bin/python3", f"{LIBRARY}/{own}"] if own else [f"/usr/bin/{program['package']}"]
+    own = program.get("command")
+    command = [str(word) for word in own] if own else [f"/usr/bin/{program['package']}"]
     command.append(f"--web.listen-address={listen}")
     command += [f"--web.config.file={ETC}/web.yml"] if login == "web_config" else []
     command += [str(argument) for argument in program.get("arguments") or ()]
