@@ -42,7 +42,7 @@ path-exclude=/usr/share/doc/*
 path-include=/usr/share/doc/*/copyright
 """
 
-# The kernel's messages are this machine's, not one host's: twelve journals need not copy them.
+# The kernel's messages are this machine's, not one host's: a dozen journals need not copy them.
 JOURNALD_SETTINGS = "[Journal]\nReadKMsg=no\n"
 
 # What a service left behind while its package was installed, and what must differ between hosts.

@@ -20,15 +20,17 @@ TIERS = {
     "mysql": "mysql",
     "redis_cluster": "redis",
     "object_storage": "store",
+    "monitoring": "mon",
 }
 # Tier → roles whose packages its image holds. A role missing here is installed by the play: slower, not wrong.
 ROLES = {
-    "base": ("base",),
-    "lb": ("nginx_lb", "keepalived"),
-    "app": ("db_router", "php_fpm", "app_server", "app_release", "queue_workers"),
-    "mysql": ("mysql",),
-    "redis": ("redis_cluster",),
-    "store": ("object_storage",),
+    "base": ("base", "exporter"),
+    "lb": ("nginx_lb", "keepalived", "exporter"),
+    "app": ("db_router", "php_fpm", "app_server", "app_release", "queue_workers", "exporter"),
+    "mysql": ("mysql", "exporter"),
+    "redis": ("redis_cluster", "exporter"),
+    "store": ("object_storage", "exporter"),
+    "mon": ("prometheus", "alertmanager", "exporter"),
 }
 IGNORED_GROUPS = ("all", "ungrouped")
 
@@ -82,16 +84,20 @@ def hosts(inventory: Mapping[str, Any], subnet: str = settings.SUBNET) -> list[H
 def packages(inventory: Mapping[str, Any], found: Sequence[Host], venv: Path) -> dict[str, list[str]]:
     """Tier → Debian packages of its roles, for the base and every tier that a host is in."""
     host_of = {host.tier: host.name for host in reversed(found)}
-    host_of.setdefault("base", found[0].name)
+    # The base image serves every tier, so it holds what each host gets.
+    shared = {"base": host_of.get("base", found[0].name)}
+    # An image serves all groups of its tier: what any of them needs is in it.
+    tiers_of = {tier: sorted(group for group, each in TIERS.items() if each == tier) for tier in {*host_of, "base"}}
     question = {
-        "roles": {role: host_of[tier] for tier, roles in ROLES.items() if tier in host_of for role in roles},
+        "images": {
+            tier: {"host": host, "roles": ROLES.get(tier, ()), "tiers": tiers_of[tier]} for tier, host in (shared | host_of).items()
+        },
+        "monitoring": [host.name for host in found if "monitoring" in host.groups],
         "hostvars": inventory["_meta"]["hostvars"],
     }
     program = [venv / "bin" / "python", Path(__file__).with_name("role_packages.py")]
     answer: dict[str, list[str]] = json.loads(run(program, stdin=json.dumps(question), cwd=settings.ROOT).stdout)
-    return {
-        tier: sorted({package for role in ROLES.get(tier, ()) for package in answer.get(role, ())}) for tier in host_of
-    }
+    return {tier: sorted({*answer.get(tier, ())}) for tier in shared | host_of}
 
 
 def _groups(inventory: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
 """Print the Debian packages that roles install, as JSON. Run by the lab's virtual environment: it needs Ansible.
 
-stdin: {"roles": {role: host}, "hostvars": {host: {…}}}; stdout: {role: [package, …]}.
+stdin: {"images": {image: {"host": host, "roles": [role, …], "tiers": [tier, …]}}, "monitoring": [host, …], "hostvars": {host: {…}}};
+stdout: {image: [package, …]}.
 A list is `__<role>_wanted_packages`, or else `__<role>_packages`, of the role's vars/main.yml, rendered with the role
-defaults and that host's variables.
+defaults and that host's variables. Of the fleet it may read the host's tiers and who watches the fleet, nothing else.
 A role that has no such list, or whose list needs facts, is left out: the play installs its packages then.
 """
 
@@ -28,19 +29,22 @@ def main() -> int:
     defaults: dict[str, Any] = {}
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
         defaults |= _load(loader, path)
-    answer = {}
-    for role, host in question["roles"].items():
-        constants = _load(loader, ROLES / role / "vars" / "main.yml")
-        name = next((f"__{role}_{kind}" for kind in KINDS if f"__{role}_{kind}" in constants), None)
-        if name is None:
-            continue
-        variables = defaults | _trust(question["hostvars"].get(host, {})) | constants
-        try:
-            packages = Templar(loader=loader, variables=variables).template(variables[name])
-        except AnsibleError as error:
-            sys.stderr.write(f"{role}: {error}\n")
-            continue
-        answer[role] = [str(package) for package in packages]
+    answer: dict[str, list[str]] = {}
+    for image, wanted in question["images"].items():
+        host = wanted["host"]
+        fleet = {"hosts": {host: {"tiers": wanted["tiers"]}}, "monitoring": question["monitoring"]}
+        known = defaults | _trust(question["hostvars"].get(host, {})) | {"inventory_hostname": host, "fleet": fleet}
+        for role in wanted["roles"]:
+            constants = _load(loader, ROLES / role / "vars" / "main.yml")
+            name = next((f"__{role}_{kind}" for kind in KINDS if f"__{role}_{kind}" in constants), None)
+            if name is None:
+                continue
+            try:
+                packages = Templar(loader=loader, variables=known | constants).template(constants[name])
+            except AnsibleError as error:
+                sys.stderr.write(f"{role}: {error}\n")
+                continue
+            answer.setdefault(image, []).extend(str(package) for package in packages)
     json.dump(answer, sys.stdout)
     return 0
 

@@ -30,7 +30,7 @@ options:
   group_names:
     description:
       - The inventory's names for the tiers, where they differ from C(load_balancers), C(app_servers),
-        C(queue_workers), C(mysql), C(redis_cluster) and C(object_storage).
+        C(queue_workers), C(mysql), C(redis_cluster), C(object_storage) and C(monitoring).
       - A tier set to V(null) is one that this fleet does without.
       - For C(mysql) also a list of groups, one for each cluster.
     type: dict
@@ -48,8 +48,8 @@ small_fleet: "{{ groups | graphic_school.scaling.fleet(hostvars, {'app_servers':
 RETURN = """
 _value:
   description:
-    - One list of servers for each of C(load_balancers), C(app_servers), C(queue_workers), C(redis_cluster) and
-      C(object_storage), sorted by name, in all states.
+    - One list of servers for each of C(load_balancers), C(app_servers), C(queue_workers), C(redis_cluster),
+      C(object_storage) and C(monitoring), sorted by name, in all states.
     - C(mysql) with C(cluster), C(primary), C(replicas) and C(hosts), and the same by name in C(mysql_clusters).
     - C(vip), the address that the load balancers share, or V(null).
     - C(hosts), every host of the inventory by name, also those of no tier.

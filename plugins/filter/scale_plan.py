@@ -113,7 +113,7 @@ def scale_plan(
         "group": group,
         "connections": budget.why,
         "marks": group_marks(plan, groups[group], hosts_of(LISTENERS[plan.tier])),
-        "marks_after": group_marks_after(plan, hosts_of(FORGETTERS.get(plan.tier, ()))),
+        "marks_after": group_marks_after(plan, hosts_of(FORGETTERS[plan.tier])),
     }
 
 

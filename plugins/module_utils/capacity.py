@@ -39,6 +39,7 @@ SHARES: Mapping[str, int] = {
     "redis_cluster": 3,
     "queue_workers": 2,
     "object_storage": 2,
+    "monitoring": 2,
     "load_balancers": 1,
 }
 

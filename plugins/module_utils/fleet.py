@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-TIERS = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage")
+TIERS = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage", "monitoring")
 REQUIRED_TIERS = ("load_balancers", "app_servers", "mysql", "redis_cluster")
 STATES = ("active", "draining", "standby", "down")
 STORAGES = ("ssd", "nvme", "hdd")
@@ -20,6 +20,8 @@ REDIS_PRIMARIES = 3
 # Tiers that can't share a host, and why.
 CLASHES = (
     ("load_balancers", "app_servers", "each brings its own nginx to port 80"),
+    ("load_balancers", "monitoring", "each brings its own nginx to port 443"),
+    ("app_servers", "monitoring", "each brings its own nginx.conf"),
     ("mysql", "app_servers", "MySQL listens on port 3306, where the application looks for its database router"),
     ("mysql", "queue_workers", "MySQL listens on port 3306, where the workers look for their database router"),
 )

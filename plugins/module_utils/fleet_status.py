@@ -29,6 +29,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "redis_cluster": ("base", "redis_cluster"),
     "queue_workers": ("base", "app_release", "queue_workers"),
     "object_storage": ("base", "object_storage"),
+    "monitoring": ("base", "prometheus", "alertmanager"),
 }
 # Units that stop on purpose while their tier is kept out of traffic on a host.
 STOPPED_OUT_OF_TRAFFIC = {"supervisor.service": "queue_workers", "fleet-scheduler.service": "scheduler"}

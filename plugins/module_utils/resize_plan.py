@@ -19,7 +19,7 @@ from .capacity import CapacityError
 from .connection_budget import connection_budget
 
 GROWS, SHRINKS = "grows", "shrinks"
-RESIZABLE = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage")
+RESIZABLE = ("load_balancers", "app_servers", "queue_workers", "mysql", "redis_cluster", "object_storage", "monitoring")
 # These take another size while they run; jobs wait while the last worker is away, requests don't.
 ONLINE = frozenset({"mysql", "redis_cluster"})
 SERVING = ("load_balancers", "app_servers")

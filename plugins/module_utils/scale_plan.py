@@ -24,19 +24,22 @@ SCALABLE = ("app_servers", "queue_workers", "load_balancers", "mysql", "redis_cl
 MINIMUM: Mapping[str, int] = {"mysql": 2, "redis_cluster": 3}
 MAXIMUM = 10
 STANDBY = "standby"
-# Who has to learn of a change in a tier, besides the tier itself: playbooks, in the order in which they run.
+# Who has to learn of a change in a tier, besides the tier itself: playbooks, in the order in which they run. What watches the
+# fleet, where there is any, learns of each.
 LISTENERS: Mapping[str, tuple[str, ...]] = {
-    "app_servers": ("load_balancers",),
-    "queue_workers": (),
-    "load_balancers": ("app_servers", "load_balancers"),
-    "mysql": ("mysql", "app_servers", "queue_workers"),
-    "redis_cluster": ("redis_cluster", "app_servers", "queue_workers"),
+    "app_servers": ("load_balancers", "monitoring"),
+    "queue_workers": ("monitoring",),
+    "load_balancers": ("app_servers", "load_balancers", "monitoring"),
+    "mysql": ("mysql", "app_servers", "queue_workers", "monitoring"),
+    "redis_cluster": ("redis_cluster", "app_servers", "queue_workers", "monitoring"),
 }
 # Who has to forget those who left once they are gone. Everybody else let them go while they were on their way out.
 FORGETTERS: Mapping[str, tuple[str, ...]] = {
+    "app_servers": ("monitoring",),
+    "queue_workers": ("monitoring",),
     "load_balancers": LISTENERS["load_balancers"],
     "mysql": LISTENERS["mysql"],
-    "redis_cluster": ("redis_cluster",),
+    "redis_cluster": ("redis_cluster", "monitoring"),
 }
 
 

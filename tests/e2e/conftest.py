@@ -27,6 +27,7 @@ ORDER = [
     "bad_inventories_are_refused",
     "one_verb_at_a_time",
     "redis_is_covered_and_closed",
+    "monitoring",
     "pictures_are_shared",
     "page_works_in_a_browser",
     "reads_come_from_replicas",

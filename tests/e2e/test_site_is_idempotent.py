@@ -74,12 +74,13 @@ FRESH = {
     "redis_cluster": {"redis7": "198.18.10.105", "redis8": "198.18.10.106", "redis9": "198.18.10.107"},
     "queue_workers": {"worker9": "198.18.10.108"},
     "object_storage": {"store9": "198.18.10.109"},
+    "monitoring": {"mon9": "198.18.10.110"},
 }
 
 
 @pytest.fixture
 def fresh(lab: Lab) -> Iterator[Path]:
-    """An inventory of nine hosts that have nothing but Debian, Python and SSH."""
+    """An inventory of ten hosts that have nothing but Debian, Python and SSH."""
     hosts = {name: {"ansible_host": address} for tier in FRESH.values() for name, address in tier.items()}
     # In no tier's group, so that the lab starts them from its bare image.
     bare = {"bare": {"hosts": hosts, "vars": {"fleet_memory_mb": 256, "fleet_vcpus": 1}}}

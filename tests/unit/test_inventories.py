@@ -149,7 +149,7 @@ def test_an_inventory_may_name_its_own_groups(tmp_path: Path) -> None:
     more = extra(
         tmp_path,
         {
-            "web": {"hosts": {"web1": {"ansible_host": "198.18.10.71"}}},
+            "web": {"hosts": {"web1": {"ansible_host": "198.18.10.79"}}},
             "all": {
                 "vars": {
                     "fleet_groups": {"app_servers": "web", "object_storage": None},

@@ -193,6 +193,7 @@ def test_what_is_planned_fits_into_the_host(tier: str, memory_mb: int) -> None:
         "queue_workers": one["queue_worker_processes"] * cost.queue_worker_mb,
         "load_balancers": one["nginx_worker_connections"] * one["nginx_worker_processes"] * 64 / 1024,
         "object_storage": 0,
+        "monitoring": 0,
     }[tier]
     assert planned <= memory_mb
 

@@ -73,6 +73,7 @@ def test_every_tier_becomes_a_list_of_its_servers() -> None:
         "queue_workers": ["worker1"],
         "redis_cluster": ["redis1", "redis2", "redis3"],
         "object_storage": ["store1"],
+        "monitoring": [],
     }
     assert fleet["mysql"]["primary"]["name"] == "db1"
     assert names(fleet["mysql"]["replicas"]) == ["db2", "db3"]
@@ -486,7 +487,7 @@ def test_a_host_in_two_clusters_is_refused() -> None:
         pytest.param(
             {"app_server": "web"},
             "fleet_groups: 'app_server' is not a tier of the fleet (did you mean app_servers?); the tiers are "
-            "load_balancers, app_servers, queue_workers, mysql, redis_cluster, object_storage",
+            "load_balancers, app_servers, queue_workers, mysql, redis_cluster, object_storage, monitoring",
             id="a tier that is none",
         ),
         pytest.param(
@@ -620,3 +621,17 @@ def test_every_host_gets_a_certificate_for_each_of_its_names() -> None:
         "dns": ["lb1", "localhost", "school.example.com"],
         "ip": ["192.0.2.11", "192.0.2.10", "127.0.0.1"],
     }
+
+
+@pytest.mark.parametrize("tier", ["load_balancers", "app_servers"])
+def test_who_watches_shares_no_host_with_another_web_server(tier: str) -> None:
+    groups, hostvars = inventory()
+    groups["monitoring"] = [groups[tier][0]]
+    with pytest.raises(FleetError, match=f"{groups[tier][0]}.*each brings its own nginx"):
+        build_fleet(groups, hostvars)
+
+
+def test_who_watches_may_share_a_host_with_the_workers() -> None:
+    groups, hostvars = inventory()
+    groups["monitoring"] = ["worker1"]
+    assert topology(groups, hostvars)["hosts"]["worker1"]["tiers"] == ["queue_workers", "monitoring"]

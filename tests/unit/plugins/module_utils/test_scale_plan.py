@@ -299,3 +299,18 @@ def test_a_redis_host_of_the_inventorys_own_stands_by() -> None:
     found = scale_plan(groups, hostvars, "redis_cluster", 3)
     assert (found["leave"], found["destroy"]) == (["redis4"], [])
     assert {"host": "redis4", "groups": ["fleet_left_behind", "fleet_resting"]} in found["marks_after"]
+
+
+@pytest.mark.parametrize("tier", ["app_servers", "queue_workers", "load_balancers", "mysql", "redis_cluster"])
+def test_who_watches_learns_who_came(tier: str) -> None:
+    groups = {**GROUPS, "monitoring": ["mon1"], "all": [*GROUPS["all"], "mon1"]}
+    hostvars = {**HOSTVARS, "mon1": {"ansible_host": "192.0.2.171"}}
+    found = scale_plan(groups, hostvars, tier, len(GROUPS[tier]) + 1)
+    assert {"host": "mon1", "groups": ["fleet_concerned"]} in found["marks"]
+
+
+def test_who_watches_forgets_who_left() -> None:
+    groups = {**GROUPS, "monitoring": ["mon1"], "all": [*GROUPS["all"], "mon1"]}
+    hostvars = {**HOSTVARS, "mon1": {"ansible_host": "192.0.2.171"}}
+    found = scale_plan(groups, hostvars, "app_servers", 1)
+    assert {"host": "mon1", "groups": ["fleet_left_behind"]} in found["marks_after"]
