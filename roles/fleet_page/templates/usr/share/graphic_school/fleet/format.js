@@ -26,11 +26,14 @@ export function unitOf(series) {
   return series.slice(series.lastIndexOf(":") + 1);
 }
 
-/** "fleet:response_time:p95_seconds" → "response time, p95". */
+const SPELLED = { cpu: "CPU", fpm: "FPM", opcache: "OPcache", gtid: "GTID", mysql: "MySQL", redis: "Redis" };
+
+/** "fleet:response_time:p95_seconds" → "Response time, p95". */
 export function title(series) {
   const [, subject = series, unit = ""] = series.split(":");
+  const words = subject.split("_").map((word) => SPELLED[word] ?? word).join(" ");
   const quantile = /^p\d+/.exec(unit);
-  return subject.replaceAll("_", " ") + (quantile ? `, ${quantile[0]}` : "") + (unit === "per_minute" ? " per minute" : "");
+  return words[0].toUpperCase() + words.slice(1) + (quantile ? `, ${quantile[0]}` : "") + (unit === "per_minute" ? " per minute" : "");
 }
 
 export function share(value) {
@@ -69,7 +72,7 @@ export function ago(now, then) {
 }
 
 export function clock(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
 /** "app2" before "app10". */

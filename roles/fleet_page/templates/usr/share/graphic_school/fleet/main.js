@@ -58,10 +58,10 @@ function fresh() {
 function draw() {
   const now = last.now ?? { series: new Map(), up: new Map(), time: null, age: null };
   const known = fresh();
-  const hosts = hostsOf(last.fleet, now).map((host) => (known || host.status === "gone" ? host : { ...host, status: "unknown" }));
+  const hosts = hostsOf(last.fleet, now).map((host) => (known || ["gone", "standby"].includes(host.status) ? host : { ...host, status: "unknown" }));
   const tiers = tiersOf(hosts);
   set(document.body, "data-known", known ? "yes" : "no");
-  tables.figures(now, hosts);
+  tables.figures(now, hosts, known);
   tables.alerts(last.alerts, serverTime());
   if (!known) byId("no-alerts").hidden = true;
   tables.hosts(tiers);

@@ -16,6 +16,7 @@ export const TIERS = {
 export const STATES = {
   ok: "ok",
   busy: "busy",
+  ill: "unhealthy",
   drained: "out of traffic",
   down: "not answering",
   unknown: "unknown",
@@ -56,6 +57,7 @@ export function hostsOf(fleet, now) {
       drained: of("fleet:out_of_traffic:bool") > 0,
       rate: (now.series.get("fleet:requests:rate") ?? []).find((sample) => sample.labels.upstream === host.name)?.value,
       role: roleOf(of, host),
+      healthy: of("fleet:health:bool", Math.min) !== 0,
       lag: of("fleet:replication_lag:seconds"),
       busyFpm: of("fleet:fpm_busy:ratio"),
       releases: (now.series.get("fleet:release:info") ?? [])
@@ -76,6 +78,7 @@ function statusOf(host) {
   if (!host.up) return host.state === "standby" ? "standby" : "down";
   if (host.state === "standby") return "standby";
   if (host.drained || host.state === "draining") return "drained";
+  if (!host.healthy) return "ill";
   return Object.entries(BUSY).some(([what, limit]) => host[what] >= limit) ? "busy" : "ok";
 }
 
@@ -150,4 +153,16 @@ export function lineNames(samples) {
 export function columns(lines, from) {
   const times = [...new Set(lines.flatMap(({ points }) => [...points.keys()]))].filter((time) => time >= from).sort((a, b) => a - b);
   return [times, ...lines.map(({ points }) => times.map((time) => (Number.isFinite(points.get(time)) ? points.get(time) : null)))];
+}
+
+/** Points of yes and no as stretches [begin, end, value]; one ends where the value changes or no sample came for `gap` seconds. */
+export function stretches(points, from, gap) {
+  const found = [];
+  for (const time of [...points.keys()].filter((one) => one >= from).sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    const value = points.get(time) > 0;
+    if (last && time - last[1] <= gap) last[1] = time;
+    if (last?.[2] !== value || last[1] !== time) found.push([time, time, value]);
+  }
+  return found;
 }

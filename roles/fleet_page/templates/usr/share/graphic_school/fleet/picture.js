@@ -6,37 +6,41 @@ import { format } from "./format.js";
 import { STATES, sumOf, valueOf } from "./model.js";
 
 const NARROW = 860;
-const MANY = 8; // more hosts than this in one tier become small cells
+// More hosts than this in one tier become cells with a name only, and more than that become dots.
+const MOST_CARDS = 8;
+const MOST_CELLS = 64;
 const PAD = 10;
 const HEAD = 30;
 const GAP = 8;
-const CARD = { height: 66, least: 176, most: 250 };
-const CELL = { height: 26, width: 78 };
+const CARD = { height: 66, least: 176, most: 250, gap: GAP };
+const CELL = { height: 23, least: 54, gap: 4 };
+const DOT = { height: 11, least: 11, gap: 4 };
 const CLIENTS = { width: 104, height: 60 };
 const COLUMNS = [["load_balancers"], ["app_servers", "queue_workers"], ["mysql", "redis_cluster", "object_storage"]];
 const STORES = COLUMNS[2];
 
-/** Where everything stands: {width, height, clients, boxes: [{key, x, y, w, h, cards: [{host, x, y, w, h}], small}]}. */
+/** Where everything stands: {width, height, clients, boxes: [{key, x, y, w, h, middle, cards: [{host, x, y, w, h}], small}]}. */
 export function layout(tiers, width) {
   return width < NARROW ? stacked(tiers, width) : sideBySide(tiers, width);
 }
 
 function box(tier, x, y, w) {
-  const small = tier.hosts.length > MANY;
-  const size = small ? CELL : CARD;
-  const least = small ? CELL.width : CARD.least;
-  const perRow = Math.max(1, Math.floor((w - 2 * PAD + GAP) / (least + GAP)));
+  const size = tier.hosts.length <= MOST_CARDS ? CARD : tier.hosts.length <= MOST_CELLS ? CELL : DOT;
+  const perRow = Math.max(1, Math.floor((w - 2 * PAD + size.gap) / (size.least + size.gap)));
   const used = Math.min(perRow, tier.hosts.length);
-  const each = (w - 2 * PAD - GAP * (used - 1)) / used;
+  const each = (w - 2 * PAD - size.gap * (used - 1)) / used;
   const cards = tier.hosts.map((host, place) => ({
     host,
-    x: x + PAD + (place % used) * (each + GAP),
-    y: y + HEAD + Math.floor(place / used) * (size.height + GAP),
+    x: x + PAD + (place % used) * (each + size.gap),
+    y: y + HEAD + Math.floor(place / used) * (size.height + size.gap),
     w: each,
     h: size.height,
+    size,
   }));
   const rows = Math.ceil(tier.hosts.length / used);
-  return { ...tier, x, y, w, h: HEAD + rows * (size.height + GAP) - GAP + PAD, cards, small };
+  const h = HEAD + rows * (size.height + size.gap) - size.gap + PAD;
+  // Where arrows meet it: its middle, but not far below where one looks first.
+  return { ...tier, x, y, w, h, middle: Math.min(h / 2, 130), cards, small: size !== CARD };
 }
 
 function sideBySide(tiers, width) {
@@ -62,7 +66,7 @@ function sideBySide(tiers, width) {
     height = Math.max(height, y + boxes.at(-1).h);
   }
   const first = boxes.find((one) => one.key === "load_balancers") ?? boxes[0];
-  const clients = { x: 1, y: first.y + first.h / 2 - CLIENTS.height / 2, w: CLIENTS.width, h: CLIENTS.height };
+  const clients = { x: 1, y: first.y + first.middle - CLIENTS.height / 2, w: CLIENTS.width, h: CLIENTS.height };
   return { width, height: height + 1, clients, boxes, narrow: false };
 }
 
@@ -71,7 +75,7 @@ function stacked(tiers, width) {
   let y = CLIENTS.height + 34;
   const boxes = tiers.map((tier) => {
     const made = box(tier, 1, y, width - 2);
-    y += made.h + (["load_balancers", "app_servers"].includes(tier.key) ? 34 : 18);
+    y += made.h + (tier.key === "load_balancers" ? 34 : 18);
     return made;
   });
   return { width, height: y - 17, clients, boxes, narrow: true };
@@ -103,7 +107,7 @@ export class Picture {
     const root = svg("svg", { width: plan.width, height: plan.height, viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": "Tiers, their hosts, and the requests between them" });
     const arrows = svg("g", { class: "arrows" });
     root.append(arrows, this.#clients(plan.clients, vip));
-    for (const one of plan.boxes) root.append(this.#tier(one));
+    for (const one of plan.boxes) root.append(this.#tier(one, plan.narrow));
     for (const arrow of this.#arrows(plan)) arrows.append(arrow);
     return root;
   }
@@ -118,10 +122,10 @@ export class Picture {
     return group;
   }
 
-  #tier({ key, title, x, y, w, h, cards, small }) {
+  #tier({ key, title, x, y, w, h, cards, small }, narrow) {
     const note = svg("text", { x: x + w - PAD, y: y + 20, "text-anchor": "end", class: "note", "data-testid": `note-${key}` });
     const group = svg("g", { class: "tier" }, svg("rect", { x, y, width: w, height: h, rx: 12 }), svg("text", { x: x + PAD + 2, y: y + 20, class: "title" }, title), note);
-    for (const card of cards) group.append(small ? this.#cell(card) : this.#card(card));
+    for (const card of cards) group.append(small ? this.#cell(card) : this.#card(card, narrow));
     this.#updates.push((hosts, now) => say(note, NOTES[key]?.(now) ?? ""));
     return group;
   }
@@ -136,7 +140,7 @@ export class Picture {
     return link;
   }
 
-  #card({ host, x, y, w, h }) {
+  #card({ host, x, y, w, h }, narrow) {
     const state = svg("text", { x: x + w - 10, y: y + 20, "text-anchor": "end", class: "state" });
     const role = svg("tspan", { class: "role", dx: 7 });
     const link = this.#link(
@@ -151,7 +155,7 @@ export class Picture {
       const current = hosts.get(host.name);
       say(role, current.role ?? "");
       set(link, "data-role", current.role);
-      say(state, current.status === "ok" && current.role === "replica" && current.lag !== undefined ? `${format("x:seconds", current.lag)} behind` : STATES[current.status]);
+      say(state, stateText(current, narrow));
       for (const bar of bars) bar(current);
     });
     return link;
@@ -177,13 +181,16 @@ export class Picture {
     };
   }
 
-  #cell({ host, x, y, w, h }) {
+  #cell({ host, x, y, w, h, size }) {
+    if (size === DOT) {
+      return this.#link(host, svg("title", {}, host.name), svg("rect", { x, y, width: w, height: h, rx: 3, class: "edge" }));
+    }
     return this.#link(
       host,
       svg("title", {}, host.name),
       svg("rect", { x, y, width: w, height: h, rx: 6, class: "face" }),
       svg("rect", { x: x + 1, y: y + 5, width: 3, height: h - 10, rx: 1.5, class: "edge" }),
-      svg("text", { x: x + w / 2 + 2, y: y + 17, "text-anchor": "middle", class: "small name" }, host.name),
+      svg("text", { x: x + w / 2 + 2, y: y + 15, "text-anchor": "middle", class: "small name" }, host.name),
     );
   }
 
@@ -202,29 +209,31 @@ export class Picture {
       for (const card of apps.cards) {
         const value = (hosts) => hosts.get(card.host.name).rate;
         const dead = (hosts) => ["down", "gone"].includes(hosts.get(card.host.name).status);
-        yield this.#arrow(entry, card, { value, text: rate, dead, id: card.host.name });
+        const text = (current) => (current === undefined ? "" : rate(current));
+        yield this.#arrow(entry, card, { value, text, dead, id: card.host.name });
       }
     }
     if (narrow) return;
     for (const [place, key] of STORES.entries()) {
       if (!at[key]) continue;
       const connections = key === "mysql" ? (_hosts, now) => sumOf(now, "fleet:database_connections:count") : () => undefined;
-      const text = (value) => (value === undefined ? "" : `${format("x:count", value)} conn.`);
+      const text = (value) => (value === undefined ? "" : `${format("x:count", value)} ${at[key].x - apps.x - apps.w > 120 ? "connections" : "conn."}`);
       if (apps) yield this.#arrow(apps, at[key], { value: connections, text, id: key, leave: (place - 1) * 14, quiet: true });
       if (workers) yield this.#arrow(workers, at[key], { value: () => undefined, text: () => "", id: `workers-${key}`, leave: (place - 1) * 14, arrive: 16, quiet: true });
     }
   }
 
   #arrow(from, to, { narrow = false, value, text, dead = () => false, id, leave = 0, arrive = 0, quiet = false }) {
-    const [x1, y1] = narrow ? [from.x + from.w / 2, from.y + from.h] : [from.x + from.w, from.y + from.h / 2 + leave];
-    const [x2, y2] = narrow ? [x1, to.y - 7] : [to.x - (to.host ? PAD + 8 : 7), to.y + to.h / 2 + arrive];
+    const [x1, y1] = narrow ? [from.x + from.w / 2, from.y + from.h] : [from.x + from.w, from.y + (from.middle ?? from.h / 2) + leave];
+    const [x2, y2] = narrow ? [x1, to.y - 7] : [to.x - (to.host ? PAD + 8 : 7), to.y + (to.middle ?? to.h / 2) + arrive];
     const bend = (x2 - x1) / 2;
     const d = narrow ? `M${x1} ${y1}L${x2} ${y2}` : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
     const tip = narrow ? `M${x2 - 5} ${y2}h10l-5 7z` : `M${x2} ${y2 - 5}v10l7-5z`;
     const flow = svg("path", { d, class: "flow" });
     const label = svg("text", {
       x: narrow ? x1 + 12 : x2 - 6,
-      y: narrow ? (y1 + y2) / 2 + 6 : y2 - 7,
+      // On the side that the line does not come from.
+      y: narrow ? (y1 + y2) / 2 + 6 : !quiet && y1 < y2 - 12 ? y2 + 17 : y2 - 7,
       "text-anchor": narrow ? "start" : "end",
       class: "rate",
       "data-testid": `rate-${id}`,
@@ -266,6 +275,14 @@ function p95(now) {
   return value === undefined ? "" : `p95 ${format("x:seconds", value)}`;
 }
 
+/** Where all is well, there is room for what else is worth knowing. */
+function stateText(host, narrow) {
+  if (host.status === "ok" && host.role === "replica" && host.lag !== undefined) return `${format("x:seconds", host.lag)} behind`;
+  // Without an arrow of its own, the requests stand here.
+  if (host.status === "ok" && narrow && host.rate !== undefined) return format("x:rate", host.rate);
+  return STATES[host.status];
+}
+
 function describe(host) {
   const parts = [host.name, host.role, STATES[host.status]];
   if (!["down", "gone"].includes(host.status)) {
@@ -278,6 +295,6 @@ function describe(host) {
 /** What the colours mean, in words beside the picture. */
 export function legend(place) {
   place.replaceChildren(
-    ...["ok", "busy", "drained", "down", "standby"].map((state) => el("span", { class: "key", "data-state": state }, STATES[state])),
+    ...["ok", "busy", "ill", "drained", "down", "standby"].map((state) => el("span", { class: "key", "data-state": state }, STATES[state])),
   );
 }

@@ -2,23 +2,15 @@
 /* global uPlot */
 
 import { STEP, lastHour } from "./api.js";
-import { byId, el, keyed, say, set } from "./dom.js";
+import { byId, el, keyed, say, set, svg } from "./dom.js";
 import { clock, format, natural, title, unitOf } from "./format.js";
-import { columns, lineNames } from "./model.js";
+import { columns, lineNames, stretches } from "./model.js";
 
 const HOUR = 3600;
-const MOST_LINES = 12;
+const MOST_LINES = 16;
+const MOST_STRIPS = 24;
 const RELOAD_AFTER = 300;
 const WITHOUT_PLOT = ["info"];
-const GROUPS = [
-  ["Requests", /response_time|requests|request_errors/],
-  ["Hosts", /^fleet:(cpu|memory|disk|up|out_of_traffic|certificate)/],
-  ["Application servers", /fpm|opcache/],
-  ["Queues", /queue|job/],
-  ["Database", /database|slow_queries|replication|gtid|semi_sync|mysql/],
-  ["Redis", /redis/],
-  ["Further", /./],
-];
 const sync = { key: "fleet" };
 
 export class Plots {
@@ -41,13 +33,10 @@ export class Plots {
   /** The list of series, as series.json has it. */
   show(catalogue) {
     const wanted = catalogue.filter(({ name }) => !WITHOUT_PLOT.includes(unitOf(name)));
-    const groupOf = ({ name }) => GROUPS.find(([, pattern]) => pattern.test(name))[0];
-    for (const [heading] of GROUPS) {
-      const members = wanted.filter((series) => groupOf(series) === heading);
-      if (!members.length) continue;
+    for (const heading of new Set(wanted.map(({ group }) => group))) {
       const grid = el("div", { class: "grid" });
-      this.#place.append(el("h3", {}, heading), grid);
-      for (const series of members) {
+      this.#place.append(el("h3", {}, heading ?? "Further"), grid);
+      for (const series of wanted.filter(({ group }) => group === heading)) {
         const plot = new Plot(series);
         this.#plots.set(series.name, plot);
         grid.append(plot.node);
@@ -81,15 +70,16 @@ class Plot {
     this.name = name;
     this.area = el("div", { class: "area" });
     this.legend = el("ul", { class: "lines" });
+    this.strips = el("div", { class: "strips" });
+    this.yesOrNo = unitOf(name) === "bool";
+    this.most = this.yesOrNo ? MOST_STRIPS : MOST_LINES;
     this.note = el("p", { class: "small" }, "");
     this.when = el("span", { class: "when" });
     this.node = el(
       "figure",
-      { class: "card plot", "data-testid": `plot-${name}` },
+      { class: `card plot ${name.split(":")[1]}`, "data-testid": `plot-${name}` },
       el("figcaption", {}, el("strong", {}, title(name)), this.when, el("span", { class: "about" }, about ?? ""), el("code", {}, name)),
-      this.area,
-      this.note,
-      this.legend,
+      ...(this.yesOrNo ? [this.strips, this.note] : [this.area, this.note, this.legend]),
     );
     this.node.plot = this;
   }
@@ -145,16 +135,19 @@ class Plot {
     lineNames(this.lines).forEach((name, place) => (this.lines[place].name = name));
   }
 
-  /** The lines that are drawn: all, or where there are many those that end highest. */
+  /** The lines that are drawn: all, or where there are many those that end highest (of yes and no: that changed). */
   #shown() {
     const ending = (line) => [...line.points.values()].at(-1) ?? -Infinity;
-    const most = this.lines.length > MOST_LINES ? [...this.lines].sort((a, b) => ending(b) - ending(a)).slice(0, MOST_LINES) : this.lines;
+    const worth = this.yesOrNo ? (line) => new Set(line.points.values()).size : ending;
+    const most = this.lines.length > this.most ? [...this.lines].sort((a, b) => worth(b) - worth(a)).slice(0, this.most) : this.lines;
     return [...most].sort((a, b) => natural(a.name, b.name));
   }
 
   #draw() {
     const shown = this.#shown();
-    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.lines.length ? `The ${shown.length} highest of ${this.lines.length}.` : "");
+    const which = this.yesOrNo ? "that changed most" : "highest";
+    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.lines.length ? `The ${shown.length} ${which} of ${this.lines.length}.` : "");
+    if (this.yesOrNo) return this.#drawStrips(shown);
     this.area.hidden = !shown.length;
     const built = JSON.stringify(shown.map((line) => line.key));
     const data = columns(shown, this.#last - HOUR);
@@ -170,10 +163,27 @@ class Plot {
     this.#tell();
   }
 
+  /** Yes and no over time: a strip for each line, because lines at 0 and 1 would lie upon each other. */
+  #drawStrips(shown) {
+    const from = this.#last - HOUR;
+    this.strips.replaceChildren(
+      ...shown.flatMap((line) => {
+        const rects = stretches(line.points, from, 2 * STEP).map(([begin, end, value]) =>
+          svg("rect", { x: begin - from, width: Math.max(8, end - begin), y: 0, height: 10, class: value ? "yes" : "no" }),
+        );
+        const value = format(this.name, [...line.points.values()].at(-1));
+        return [
+          el("span", { class: "line-name" }, line.name),
+          svg("svg", { class: "strip", viewBox: `0 0 ${HOUR} 10`, preserveAspectRatio: "none", role: "img", "aria-label": `${line.name}: now ${value}` }, ...rects),
+        ];
+      }),
+      ...(shown.length ? [el("span", { class: "ends" }, el("span", {}, clock(from).slice(0, 5)), el("span", {}, clock(this.#last).slice(0, 5)))] : []),
+    );
+  }
+
   #make(shown, data) {
     const css = getComputedStyle(document.documentElement);
     const colour = (name) => css.getPropertyValue(name).trim();
-    const step = unitOf(this.name) === "bool";
     const axis = { stroke: colour("--muted"), font: "11px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
     const options = {
       width: this.area.clientWidth || 300,
@@ -183,7 +193,7 @@ class Plot {
       scales: { x: { time: true, auto: false }, y: { range: (_chart, low, high) => rangeOf(this.name, low, high) } },
       axes: [
         { ...axis, size: 26, space: 70, values: (_chart, ticks) => ticks.map((time) => clock(time).slice(0, 5)) },
-        { ...axis, size: 62, space: 34, values: (_chart, ticks) => ticks.map((value) => format(this.name, value)), ...(step ? { splits: () => [0, 1] } : {}) },
+        { ...axis, size: 62, space: 34, values: (_chart, ticks) => ticks.map((value) => format(this.name, value)) },
       ],
       series: [
         {},
@@ -193,7 +203,6 @@ class Plot {
           width: 1.6,
           dash: place >= 8 ? [5, 4] : undefined,
           points: { show: false },
-          ...(step ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
         })),
       ],
       hooks: { setCursor: [(chart) => this.#tell(chart.cursor.idx)] },
@@ -224,7 +233,6 @@ class Plot {
 
 /** Shares are drawn from 0 to at least 10 %, so that a quiet fleet looks quiet; the rest from 0 as well. */
 function rangeOf(name, low, high) {
-  if (unitOf(name) === "bool") return [-0.08, 1.15];
   const least = { ratio: 0.1, seconds: 0.01, count: 4, jobs: 4 }[unitOf(name).replace(/^p\d+_/, "")] ?? 1;
   if (low === null || high === null) return [0, least];
   return [Math.min(0, low), Math.max(least, high * 1.12)];

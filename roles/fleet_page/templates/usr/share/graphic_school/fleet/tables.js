@@ -1,26 +1,26 @@
 // Figures, alerts, hosts, queues and decisions: what is shown as text.
 
 import { byId, el, keyed, say, set } from "./dom.js";
-import { ago, format } from "./format.js";
+import { ago, format, short } from "./format.js";
 import { STATES, TIERS, list, queuesOf, sortedAlerts, sumOf, valueOf } from "./model.js";
 
 // --- the fleet in figures ---------------------------------------------------------------------------------------------
 
-export function figures(now, hosts) {
+export function figures(now, hosts, known) {
   const serving = hosts.filter((host) => !["standby", "gone"].includes(host.status));
-  const answering = serving.filter((host) => !["down", "unknown"].includes(host.status)).length;
+  const answering = serving.filter((host) => host.status !== "down").length;
   const releases = [...new Set(hosts.flatMap((host) => host.releases))];
   const level = (value, raised, high) => (value >= high ? "bad" : value >= raised ? "warn" : null);
   const p95 = valueOf(now, "fleet:response_time_overall:p95_seconds");
   const errors = valueOf(now, "fleet:request_errors:ratio");
   const budget = valueOf(now, "fleet:database_budget_used:ratio");
   const rows = [
-    { id: "hosts", name: "hosts answer", text: `${answering} of ${serving.length}`, value: answering, level: answering < serving.length ? "bad" : null },
+    { id: "hosts", name: "hosts answer", text: known ? `${answering} of ${serving.length}` : "–", value: known ? answering : null, level: answering < serving.length ? "bad" : null },
     { id: "requests", name: "requests", series: "fleet:requests:rate", value: sumOf(now, "fleet:requests:rate") },
     { id: "p95", name: "response time, p95", series: "fleet:response_time_overall:p95_seconds", value: p95, level: level(p95, 2, 5) },
     { id: "errors", name: "answers with an error", series: "fleet:request_errors:ratio", value: errors, level: level(errors, 0.001, 0.01) },
     { id: "jobs", name: "jobs wait", series: "fleet:queue_length:jobs", value: sumOf(now, "fleet:queue_length:jobs") },
-    { id: "budget", name: "of the connection budget", series: "fleet:database_budget_used:ratio", value: budget, level: level(budget, 0.8, 0.9) },
+    { id: "budget", name: "connection budget used", series: "fleet:database_budget_used:ratio", value: budget, level: level(budget, 0.8, 0.9) },
     { id: "release", name: releases.length > 1 ? "releases side by side" : "release", text: releases.length > 1 ? String(releases.length) : (releases[0] ?? "–"), long: true },
   ];
   keyed(
@@ -154,7 +154,7 @@ function verb({ action, current, desired }) {
 }
 
 function signals(decision) {
-  const number = (value) => (value === null || value === undefined ? "–" : String(Number(Number(value).toPrecision(3))));
+  const number = (value) => (value === null || value === undefined ? "–" : short(Number(value)));
   return el(
     "table",
     { class: "signals" },
@@ -200,7 +200,7 @@ export function decisions(all, time, changesOnly) {
       el(
         "li",
         { "data-action": decision.action },
-        el("time", { datetime: decision.time }, new Date(decision.time).toLocaleString([], { dateStyle: "short", timeStyle: "medium" })),
+        el("time", { datetime: decision.time }, new Date(decision.time).toLocaleString([], { dateStyle: "short", timeStyle: "medium", hourCycle: "h23" })),
         el("span", {}, el("strong", {}, `${TIERS[decision.tier] ?? decision.tier} ${verb(decision)}`), decision.dry_run ? " (dry run)" : "", `: ${decision.reason}`),
       ),
     () => {},
