@@ -203,7 +203,7 @@ def _placed(panels: Iterable[Panel], per_row: int, top: int = 0, first_id: int =
 
 def _choice(name: str, label: str, query: str) -> dict[str, Any]:
     return {
-        "type": "query", "name": name, "label": label, "datasource": DATASOURCE, "definition": query,
+        "type": "query", "name": name, "label": label, "datasource": DATASOURCE,
         "query": {"query": query, "refId": name}, "refresh": 2, "sort": 7, "includeAll": True, "multi": True, "allValue": ".*",
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]}, "options": [], "hide": 0, "regex": "",
     }  # fmt: skip

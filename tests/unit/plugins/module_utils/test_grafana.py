@@ -110,7 +110,7 @@ def expressions(value: Any) -> Iterator[str]:
     """Every query in a dashboard, those of its variables too."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key in {"expr", "query", "definition"} and isinstance(item, str):
+            if key in {"expr", "query"} and isinstance(item, str):
                 yield item
             else:
                 yield from expressions(item)

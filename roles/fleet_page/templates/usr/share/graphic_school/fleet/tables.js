@@ -18,9 +18,9 @@ export function figures(now, hosts, known) {
     { id: "hosts", name: "hosts answer", text: known ? `${answering} of ${serving.length}` : "–", value: known ? answering : null, level: answering < serving.length ? "bad" : null },
     { id: "requests", name: "requests", series: "fleet:requests:rate", value: sumOf(now, "fleet:requests:rate") },
     { id: "p95", name: "response time, p95", series: "fleet:response_time_overall:p95_seconds", value: p95, level: level(p95, 2, 5) },
-    { id: "errors", name: "answers with an error", series: "fleet:request_errors:ratio", value: errors, level: level(errors, 0.001, 0.01) },
+    { id: "errors", name: "failed answers", series: "fleet:request_errors:ratio", value: errors, level: level(errors, 0.001, 0.01) },
     { id: "jobs", name: "jobs wait", series: "fleet:queue_length:jobs", value: sumOf(now, "fleet:queue_length:jobs") },
-    { id: "budget", name: "connection budget used", series: "fleet:database_budget_used:ratio", value: budget, level: level(budget, 0.8, 0.9) },
+    { id: "budget", name: "connection budget", series: "fleet:database_budget_used:ratio", value: budget, level: level(budget, 0.8, 0.9) },
     { id: "release", name: releases.length > 1 ? "releases side by side" : "release", text: releases.length > 1 ? String(releases.length) : (releases[0] ?? "–"), long: true },
   ];
   keyed(
