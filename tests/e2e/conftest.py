@@ -30,6 +30,7 @@ ORDER = [
     "monitoring",
     "pictures_are_shared",
     "page_works_in_a_browser",
+    "fleet_page",
     "reads_come_from_replicas",
     "jobs_finish",
     "sessions_follow_the_client",
