@@ -26,10 +26,15 @@ def laravel_key() -> str:
 
 SECRETS: dict[str, Callable[[], str]] = {
     "vault_app_key": laravel_key,
+    "vault_autoscaler_token": word,
+    "vault_monitoring_scrape_password": word,
+    "vault_monitoring_web_password": word,
     "vault_mysql_app_password": word,
+    "vault_mysql_metrics_password": word,
     "vault_mysql_replication_password": word,
     "vault_redis_admin_password": word,
     "vault_redis_app_password": word,
+    "vault_redis_metrics_password": word,
     "vault_redis_replication_password": word,
     "vault_s3_access_key": lambda: word(20),
     "vault_s3_secret_key": lambda: word(40),
