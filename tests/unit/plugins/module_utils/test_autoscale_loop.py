@@ -110,7 +110,8 @@ def test_a_series_that_two_questions_found_counts_once_and_ages_by_prometheus_cl
 
 
 def test_the_newest_value_of_each_host_tells_its_state() -> None:
-    assert last_values([Series({"host": "app1"}, ((1.0, 1.0), (2.0, 0.0))), Series({"host": "app2"}, ((1.0, float("nan")),))]) == {"app1": 0.0}
+    two = [Series({"host": "app1"}, ((1.0, 1.0), (2.0, 0.0))), Series({"host": "app2"}, ((1.0, float("nan")),))]
+    assert last_values(two) == {"app1": 0.0}
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -122,8 +123,8 @@ def test_the_newest_value_of_each_host_tells_its_state() -> None:
         pytest.param({}, Workers(0, 8, 8), id="what its size allows, unless somebody says otherwise"),
         pytest.param({"queue_workers_processes": 3}, Workers(0, 3, 8), id="fewer, and it can hold more"),
         pytest.param({"queue_workers_processes": 12}, Workers(0, 12, 12), id="more than its size allows is what somebody wants"),
-        pytest.param({"queue_workers_programs": [{"processes": 2}, {}]}, Workers(2, 8, 8), id="rows with a number of their own come on top"),
-        pytest.param({"queue_workers_programs": [{"processes": 2}]}, Workers(2, 0, 0), id="where every row has one there is nothing to share"),
+        pytest.param({"queue_workers_programs": [{"processes": 2}, {}]}, Workers(2, 8, 8), id="rows with a number of their own add to it"),
+        pytest.param({"queue_workers_programs": [{"processes": 2}]}, Workers(2, 0, 0), id="every row has one, so nothing is shared"),
     ],
 )
 def test_the_workers_of_a_host(variables: dict[str, Any], workers: Workers) -> None:
