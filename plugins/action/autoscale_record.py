@@ -14,8 +14,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
-from ..module_utils.autoscale_loop import Kept, failed, history_from, kept
+from ..module_utils.autoscale_loop import Kept, failed, history_from, kept, line
 from ..module_utils.autoscale_policy import AutoscaleError
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -48,6 +49,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             found = _keep(Path(arguments["directory"]), decisions, earlier, write=not self._task.check_mode)
         except (AutoscaleError, OSError) as error:
             raise AnsibleActionFail(f"decisions can't be kept: {error}") from error
+        for row in found.logged:
+            # Each on a line of its own, for extensions/eda/playbooks/look.yml.
+            Display().display(line(row))
         text = json.dumps(found.rows, indent=1, ensure_ascii=False) + "\n"
         return {**result, "changed": bool(found.logged), "publish": found.publish, "text": text}
 

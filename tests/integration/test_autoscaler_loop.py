@@ -68,7 +68,7 @@ class Loop:
         assert RULEBOOK is not None
         venv = Path(sys.executable).parent.parent
         values = autoscale.variables(venv, self.interval, "127.0.0.1", self.port, dry_run=False)
-        values["autoscaler_command"] = ["sh", "-c", f"echo $PPID-$$ >> {self.folder}/looks; sleep {self.look_seconds}"]
+        values["autoscaler_command"] = ["sh", "-c", f"env > {self.folder}/environment; echo $$ >> {self.folder}/looks; sleep {self.look_seconds}"]
         file = self.folder / f"variables-{self.port}.json"
         file.write_text(json.dumps(values))
         environment = {
@@ -119,6 +119,13 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         yield started
     finally:
         started.end()
+
+
+def test_the_look_is_a_run_as_a_person_would_start_it(loop: Loop) -> None:
+    # ansible-runner's own run checks no host keys, and says what it does in a language of its own.
+    names = {line.partition("=")[0] for line in (loop.folder / "environment").read_text().splitlines()}
+    assert not {"ANSIBLE_HOST_KEY_CHECKING", "ANSIBLE_STDOUT_CALLBACK", "ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CACHE_PLUGIN"} & names
+    assert "ANSIBLE_CONFIG" in names
 
 
 @pytest.mark.parametrize("token", [None, "another"], ids=["none", "another one"])
