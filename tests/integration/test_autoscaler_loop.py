@@ -68,7 +68,8 @@ class Loop:
         assert RULEBOOK is not None
         venv = Path(sys.executable).parent.parent
         values = autoscale.variables(venv, self.interval, "127.0.0.1", self.port, dry_run=False)
-        values["autoscaler_command"] = ["sh", "-c", f"env > {self.folder}/environment; echo $$ >> {self.folder}/looks; sleep {self.look_seconds}"]
+        look = f"env > {self.folder}/environment; echo $$ >> {self.folder}/looks; sleep {self.look_seconds}"
+        values["autoscaler_command"] = ["sh", "-c", look]
         file = self.folder / f"variables-{self.port}.json"
         file.write_text(json.dumps(values))
         environment = {
