@@ -54,10 +54,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """That hosts or processes were added (``out``) or taken away (``in``), and when that was done, in seconds since 1970."""
+    """That hosts or processes were added (``out``) or taken away (``in``), and when that was done, in seconds since 1970.
+
+    ``units`` is how many there were before it: hosts, for queue_workers processes of all hosts; 0 when nobody knows.
+    """
 
     time: float
     direction: str
+    units: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class _Tier:
     ill: int
     units: int
     floor: int  # the fewest units
+    proven: int  # units that were shown to be too few
     per_host: int  # the most units that a host holds
 
     @property
@@ -169,7 +174,8 @@ def decide(
     that have left since belong to them. ``changes`` are what was done to this tier before. ``lock_holder`` is the verb that holds
     the fleet's lock, "" when nobody does.
     """
-    tier = _tier(policy, members)
+    changes = _past(policy, changes, now)
+    tier = _tier(policy, members, changes, now)
     readings = _readings(tier, samples)
 
     def decision(action: str, hosts: int, processes: int, why: str) -> Decision:
@@ -206,16 +212,36 @@ def decide(
     return decision(direction, target.hosts, target.processes, target.why)
 
 
-def _tier(policy: Policy, members: Iterable[Member]) -> _Tier:
+def _past(policy: Policy, changes: Iterable[Change], now: float) -> list[Change]:
+    """The changes, newest first. Those that the clock hasn't reached are nobody's."""
+    past = [change for change in changes if change.time <= now + policy.stale_seconds]
+    return sorted(past, key=lambda change: (-change.time, change.direction, change.units))
+
+
+def _proven(policy: Policy, changes: Sequence[Change], now: float) -> int:
+    """The most units that were shown to be too few: something was added to them soon after taking away had led there.
+
+    Soon is twice the cool-down before taking away; whoever comes later is a new load, which nobody could have waited for.
+    """
+    proven, taken = 0, -math.inf
+    for change in reversed(changes):
+        if change.direction == IN:
+            taken = change.time
+        elif change.time - taken <= 2 * policy.cooldown_in_seconds and now - change.time <= policy.reversal_seconds:
+            proven = max(proven, change.units)
+    return proven
+
+
+def _tier(policy: Policy, members: Iterable[Member], changes: Sequence[Change], now: float) -> _Tier:
     everyone = tuple(members)
     serving = tuple(member for member in everyone if member.state in ("active", "joining"))
     ill = sum(member.state == "ill" for member in everyone)
     if policy.tier != "queue_workers":
-        return _Tier(policy, serving, ill, units=len(serving), floor=policy.minimum, per_host=1)
+        return _Tier(policy, serving, ill, len(serving), policy.minimum, _proven(policy, changes, now), per_host=1)
     per_host = max(1, min((member.capacity for member in serving), default=1))
     floor = policy.minimum * min(policy.processes_minimum, per_host)
     units = sum(member.processes for member in serving)
-    return _Tier(policy, serving, ill, units, floor, per_host)
+    return _Tier(policy, serving, ill, units, floor, _proven(policy, changes, now), per_host)
 
 
 # --- what each signal says --------------------------------------------------------------------------------------------
@@ -277,7 +303,7 @@ def _reading(tier: _Tier, rule: Rule, past: _Past) -> Reading:
     if not fresh:
         return reading(None, tier.units, f"{signal.name} has no value younger than {policy.stale_seconds} s")
     # A host without a value counts as idle here, and keeps hosts from being taken away below.
-    value = sum(fresh.values()) / tier.hosts if signal.merge == MEAN else _merged(signal.merge, fresh)
+    value = _merged(tier, rule, fresh, tier.hosts)
     if value > rule.scale_out:
         demand = _demand_out(tier, rule, value)
         words = f"{signal.name} {_shown(value, rule)} is above {_shown(rule.scale_out, rule)}"
@@ -300,22 +326,22 @@ def _reading(tier: _Tier, rule: Rule, past: _Past) -> Reading:
     return reading(value, tier.units, f"{words}would be above {_shown(_middle(rule), rule)} with fewer {tier.unit}")
 
 
-def _merged(merge: str, values: Mapping[str, float]) -> float:
-    return max(values.values()) if merge == MAX else sum(values.values())
+def _merged(tier: _Tier, rule: Rule, values: Mapping[str, float], hosts: int) -> float:
+    """One value of those of all sources: for as many hosts as say, of a share for those that there are now."""
+    if rule.signal.merge == MAX:
+        return max(values.values())
+    total = sum(values.values())
+    if rule.signal.kind == SHARE:
+        return total / max(1, tier.units)
+    return total / hosts if rule.signal.merge == MEAN else total
 
 
 def _peak(tier: _Tier, rule: Rule, past: _Past) -> float:
-    """The highest value within the window, of a share: as it would have been with the hosts that there are now."""
-    merge, highest = rule.signal.merge, 0.0
-    for age in past.ages:
-        if age > tier.policy.window_seconds:
-            break
+    """The highest value within the window."""
+    highest = 0.0
+    for age in itertools.takewhile(lambda age: age <= tier.policy.window_seconds, past.ages):
         values = past.at(age, tier.policy.stale_seconds)
-        if merge == MEAN:
-            merged = sum(values.values()) / (tier.hosts if rule.signal.kind == SHARE else len(values))
-        else:
-            merged = _merged(merge, values)
-        highest = max(highest, merged)
+        highest = max(highest, _merged(tier, rule, values, len(values)))
     return highest
 
 
@@ -349,7 +375,7 @@ def _target(tier: _Tier, readings: Sequence[Reading]) -> _Target:
     asking = max(readings, key=lambda reading: reading.demand)
     if hosts > policy.maximum:
         fewer = max(policy.maximum, hosts - policy.step)
-        share = min(tier.per_host, _up(tier.units / fewer))
+        share = max(tier.processes_minimum, min(tier.per_host, _up(tier.units / fewer)))
         return _Target(fewer, share, f"{_serve(hosts)}, above the maximum of {policy.maximum}")
     # Who is ill costs money and addresses, so it counts towards the maximum of what may be added.
     most = max(hosts, policy.maximum - tier.ill)
@@ -361,7 +387,10 @@ def _target(tier: _Tier, readings: Sequence[Reading]) -> _Target:
     if asking.demand > tier.units:
         return _grown(tier, asking.demand, most, asking.words)
     if asking.demand < tier.units:
-        return _shrunk(tier, asking.demand, "; ".join(reading.words for reading in readings))
+        words = "; ".join(reading.words for reading in readings)
+        if tier.proven:
+            words += f"; but {tier.proven} {tier.unit} were too few within the last {policy.reversal_seconds} s"
+        return _shrunk(tier, max(asking.demand, min(tier.units, tier.proven + 1)), words)
     if tier.units <= tier.floor:
         return _Target(hosts, tier.processes, f"no signal asks for more, and this is the minimum of {tier.floor} {tier.unit}")
     objections = "; ".join(reading.words for reading in readings if reading.demand == tier.units)
@@ -394,32 +423,24 @@ def _shrunk(tier: _Tier, demand: int, why: str) -> _Target:
         shrunk = max(demand, least)
         return _Target(shrunk, 1, why + (f"; a step is at most {policy.step}" if shrunk > demand else ""))
     wanted = max(demand, _up(tier.units / 2))
-    shrunk = min(hosts, max(_up(wanted / tier.per_host), least))
-    processes = min(tier.per_host, max(_up(wanted / shrunk), tier.processes_minimum))
-    return _Target(shrunk, processes, why)
+    for fewer in range(max(_up(wanted / tier.per_host), least), hosts + 1):
+        processes = max(_up(wanted / fewer), tier.processes_minimum)
+        if fewer * processes < tier.units:
+            return _Target(fewer, processes, why)
+    return _Target(hosts, tier.processes, why)
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
 
 
-def _wait(policy: Policy, direction: str, changes: Iterable[Change], now: float) -> str:
-    """Why a change in this direction has to wait, "" when it needn't. Changes that the clock hasn't reached are nobody's."""
-    past = sorted((max(0.0, now - change.time), change.direction) for change in changes if change.time <= now + policy.stale_seconds)
-    if direction == OUT:
-        ages = [age for age, way in past if way == OUT]
-        if ages and ages[0] < policy.cooldown_out_seconds:
-            return f"something was added {ages[0]:.0f} s ago, and {policy.cooldown_out_seconds} s lie between two additions"
-        return ""
-    reversals = sum(
-        newer == OUT and older == IN
-        for (age, newer), (_age, older) in itertools.pairwise(past)
-        if age <= policy.reversal_seconds
-    )
-    longest = max(policy.cooldown_in_seconds, policy.reversal_seconds)
-    cooldown = min(policy.cooldown_in_seconds * 2 ** min(reversals, 20), longest)
-    if past and past[0][0] < cooldown:
-        doubled = f", doubled for each time in the last {policy.reversal_seconds} s that it was wrong" if reversals else ""
-        return f"the last change was {past[0][0]:.0f} s ago, and {cooldown} s lie before taking away{doubled}"
+def _wait(policy: Policy, direction: str, changes: Sequence[Change], now: float) -> str:
+    """Why a change in this direction has to wait, "" when it needn't. ``changes`` are newest first."""
+    added = next((max(0.0, now - change.time) for change in changes if change.direction == OUT), math.inf)
+    changed = max(0.0, now - changes[0].time) if changes else math.inf
+    if direction == OUT and added < policy.cooldown_out_seconds:
+        return f"something was added {added:.0f} s ago, and {policy.cooldown_out_seconds} s lie between two additions"
+    if direction == IN and changed < policy.cooldown_in_seconds:
+        return f"the last change was {changed:.0f} s ago, and {policy.cooldown_in_seconds} s lie before taking away"
     return ""
 
 
@@ -481,10 +502,17 @@ def samples_from(rows: Any) -> list[Sample]:
 def changes_from(rows: Any, tier: str) -> list[Change]:
     """What was really done to the tier, of rows of decisions.json; ``finished`` counts as its time where a row has it."""
     return [
-        Change(moment(row.get("finished") or row.get("time")), str(row.get("action")))
+        Change(moment(row.get("finished") or row.get("time")), str(row.get("action")), _units_before(row))
         for row in _rows("history", rows)
         if row.get("tier") == tier and row.get("action") in (OUT, IN) and not row.get("dry_run")
     ]
+
+
+def _units_before(row: Mapping[str, Any]) -> int:
+    """Of a row that somebody wrote by hand: 0 where it doesn't say."""
+    processes = row.get("processes")
+    each = number_from(processes.get("current")) if isinstance(processes, Mapping) else 1.0
+    return int((number_from(row.get("current")) or 0) * (each or 0))
 
 
 def moment(value: Any) -> float:

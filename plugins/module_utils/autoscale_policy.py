@@ -13,7 +13,7 @@ from typing import Any
 from .capacity import number_from
 
 # How a signal answers to more hosts.
-# share: the hosts divide it among themselves, so its sum is the work there is (CPU).
+# share: the hosts divide it among themselves, so its sum is the work there is (CPU). With SUM it is counted in units of the tier.
 # level: it says too much or not too much, and nothing about how much fewer hosts would make it (memory, waiting times).
 # backlog: it is work that waits and stays the same whoever serves, so its threshold is for the smallest tier (a queue).
 SHARE, LEVEL, BACKLOG = "share", "level", "backlog"
@@ -77,6 +77,11 @@ SIGNALS: Mapping[str, Signal] = {
             "queue_age", "queue_workers", LEVEL, MAX, "s", "fleet:queue_oldest_job_age:seconds", 60, 18,
             "how long the oldest job has waited",
         ),
+        # What length and age can't say while a queue is empty: how many workers it takes to keep it so.
+        Signal(
+            "workers_busy", "queue_workers", SHARE, SUM, "ratio", "fleet:queue_running:jobs", 0.90, 0.40,
+            "workers that run a job, of all", optional=True,
+        ),
     )
 }  # fmt: skip
 AUTOSCALED: tuple[str, ...] = tuple(dict.fromkeys(signal.tier for signal in SIGNALS.values()))
@@ -100,8 +105,8 @@ class Policy:
     """How one tier is scaled. All counts are hosts unless the name says otherwise.
 
     ``cooldown_out_seconds`` lies between two changes that add; ``cooldown_in_seconds`` between any change and one that takes away.
-    ``window_seconds`` is how far back the highest value counts before hosts are taken away. A change out that follows one in
-    within ``reversal_seconds`` shows that the one in was wrong: each of them doubles the next cool-down in, up to that time.
+    ``window_seconds`` is how far back the highest value counts before hosts are taken away. A size to which hosts had to be added
+    soon after others had been taken away was too small: it isn't tried again for ``reversal_seconds``.
     ``processes_minimum`` is the fewest workers on a host, for queue_workers.
     """
 

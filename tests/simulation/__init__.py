@@ -1,0 +1,4 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loads over time, played against the decision of autoscaling: `python -m tests.simulation`."""
