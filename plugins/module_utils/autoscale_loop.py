@@ -246,6 +246,10 @@ def work_for(row: Mapping[str, Any], workers: Mapping[str, Workers], lock_beside
     beside = {"preflight_lock_beside": [lock_beside]}
     hosts = Run(("scale",), {"fleet_tier": row["tier"], "fleet_count": row["count"], **beside})
     processes = row.get("processes")
+    # Checked before it is done: so many workers may open more connections than MySQL allows.
+    restart = Run(("preflight", str(row["tier"])), beside, tags=str(row["tier"]))
+    if processes and row.get("resumes"):
+        return Work((restart, hosts))
     if not processes or processes["current"] == processes["desired"]:
         return Work((hosts,))
     changed = {
@@ -253,8 +257,6 @@ def work_for(row: Mapping[str, Any], workers: Mapping[str, Workers], lock_beside
         for name, has in workers.items()
         if has.most
     }
-    # Checked before it is done: so many workers may open more connections than MySQL allows.
-    restart = Run(("preflight", str(row["tier"])), beside, tags=str(row["tier"]))
     grows = processes["desired"] > processes["current"]
     moves = row["current"] != row["desired"]
     return Work(
@@ -265,28 +267,35 @@ def work_for(row: Mapping[str, Any], workers: Mapping[str, Workers], lock_beside
 
 
 def finishing(row: Mapping[str, Any], phases: Mapping[str, str], history: Iterable[Mapping[str, Any]], pause: float) -> dict[str, Any]:
-    """The decision of a tier that holds, turned into one that finishes what an interrupted run began.
+    """The decision of a tier that holds, turned into one that finishes what an interrupted run began; C(resumes) says so.
 
-    C(pause) seconds lie between two attempts. C(row) as it is when there is nothing to finish.
+    Hosts on their way are known by C(phases). Workers aren't: what the inventory says of them was written before it was done, so it is
+    done again when the last change of the tier (C(history), newest first) never ended. C(pause) seconds lie between two attempts.
+    C(row) as it is when there is nothing to finish.
     """
-    if row["action"] != HOLD or not phases:
+    if row["action"] != HOLD:
         return dict(row)
-    now = moment(row["time"])
-    attempts = [
-        moment(past.get("finished") or past["time"])
+    done = [
+        past
         for past in history
         if past.get("tier") == row["tier"] and past.get("action") in (OUT, IN) and not past.get("dry_run")
     ]
-    if attempts and now - max(attempts) < pause:
+    half = bool(row.get("processes") and done and "finished" not in done[0])
+    if not phases and not half:
+        return dict(row)
+    now = moment(row["time"])
+    if done and now - max(moment(past.get("finished") or past["time"]) for past in done) < pause:
         return dict(row)
     joining = sorted(name for name, phase in phases.items() if phase == "joining")
     leaving = sorted(name for name, phase in phases.items() if phase != "joining")
     said = [f"{', '.join(names)} on the way {way}" for names, way in ((joining, "in"), (leaving, "out")) if names]
+    said += ["its workers half changed"] if half else []
     return {
         **row,
-        "action": OUT if joining else IN,
+        "action": OUT if joining or (half and done[0]["action"] == OUT) else IN,
         "current": row["current"] - len(joining) if joining else row["current"] + len(leaving),
         "reason": f"a run was interrupted and left {' and '.join(said)}, so it is finished",
+        "resumes": True,
     }
 
 

@@ -56,7 +56,7 @@ def test_the_token_is_in_no_command_and_in_no_file_but_its_own() -> None:
 def test_what_is_not_given_is_not_named() -> None:
     files = render()
     assert not any(word in files[UNIT] for word in ("ANSIBLE_PRIVATE_KEY_FILE", "ANSIBLE_VAULT_PASSWORD_FILE", "UserKnownHostsFile"))
-    assert not [path for path in files if path.endswith(("ssh_key", "vault_password", "known_hosts")) and files[path].strip()]
+    assert not [path for path in files if path.endswith(("ssh_key", "inventory_password", "known_hosts")) and files[path].strip()]
     given = render(autoscaler_ssh_key="KEY", autoscaler_vault_password="PASSWORD", autoscaler_known_hosts="app1 ssh-ed25519 AAAA")
     assert f"ANSIBLE_PRIVATE_KEY_FILE={CONFIG}/ssh_key" in given[UNIT]
     assert given[f"{CONFIG}/ssh_key"] == "KEY\n"

@@ -239,6 +239,17 @@ def test_hosts_on_the_way_out_are_let_go() -> None:
     assert (done["action"], done["current"], done["desired"]) == ("in", 3, 2)
 
 
+@pytest.mark.parametrize("action", ["out", "in"])
+def test_workers_that_a_run_left_half_changed_are_changed_again(action: str) -> None:
+    holds = row(tier="queue_workers", current=1, desired=1, count=1, processes={"current": 8, "desired": 8})
+    begun = row(action, "2026-01-31T11:58:00Z", tier="queue_workers", processes={"current": 2, "desired": 8})
+    done = finishing(holds, {}, [begun], pause=60)
+    assert (done["action"], done["reason"]) == (action, "a run was interrupted and left its workers half changed, so it is finished")
+    assert [run.playbooks for run in work_for(done, {"worker1": Workers(0, 8, 8)}).runs] == [("preflight", "queue_workers"), ("scale",)]
+    assert work_for(done, {"worker1": Workers(0, 8, 8)}).workers == {}
+    assert finishing(holds, {}, [{**begun, "finished": "2026-01-31T11:58:30Z"}], pause=60) == holds
+
+
 def test_a_failure_is_told_and_counts_for_the_cool_down() -> None:
     told = failed(row("out", reason="cpu 0.9 is above 0.7"), "app3 did\n  not come up", "2026-01-31T12:01:00Z")
     assert told["reason"] == "cpu 0.9 is above 0.7; but it failed: app3 did not come up"
