@@ -15,7 +15,7 @@ STEPS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status check sanity proof e2e e2e-self-test interrupts test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check sanity proof e2e e2e-self-test interrupts test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo-prune: ## Remove hosts that inventories/lab no longer has
 
 demo-status: ## Show the hosts
 	@python="$(PYTHON)" && "$$python" -m lab status
+
+autoscale: ## Scale the demo by its signals until Ctrl-C (OPTIONS="--dry-run": decide only)
+	@python="$(PYTHON)" && "$$python" -m lab autoscale $(OPTIONS)
 
 .lab/dev-venv: lab/bootstrap.py requirements.txt requirements-dev.txt
 	@python="$(PYTHON)" && "$$python" -m lab venv dev

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bootstrap, settings
+from . import autoscale, bootstrap, settings
 from .privileges import become_root
 from .shell import LabError, detail, run, say
 
@@ -141,6 +141,8 @@ def proof() -> None:
     missing = bootstrap.missing_packages(PROOF_PACKAGES)
     if missing:
         bootstrap.install(missing)
+    autoscale.ensure_java()
+    autoscale.ensure_rulebook(Path(sys.prefix))
     # Molecule looks for ansible and pytest on the PATH
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     detail(f"one of the scenarios through Molecule, whose shape the others share: {MOLECULE_SCENARIO}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import (
+    autoscale,
     bench,
     bootstrap,
     checks,
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         ("bench", bench.bench),
     ):
         command(name, test).set_defaults(run=lambda _options, test=test: test())
+    autoscale.add_arguments(command("autoscale", autoscale.autoscale))
     command("venv", venv).add_argument("kind", choices=sorted(bootstrap.REQUIREMENTS))
     hosts.add_arguments(command("host", hosts.host))
     return parser

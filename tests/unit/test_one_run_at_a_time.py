@@ -28,6 +28,7 @@ SHARED = {"rollout"}
 HARMLESS = {
     "ansible.builtin.assert", "ansible.builtin.set_fact", "ansible.builtin.import_role", "ansible.builtin.debug",
 }  # fmt: skip
+HARMLESS_FILES = {"parts/autoscale_look.yml"}
 
 
 def tasks_of(playbook: Path) -> Iterator[dict[str, Any]]:
@@ -50,7 +51,7 @@ def test_the_lock_comes_before_the_first_change(name: str) -> None:
     for task in tasks_of(PLAYBOOKS / f"{name}.yml"):
         if locks(task):
             return
-        assert HARMLESS & set(task), f"{task} comes before the lock"
+        assert HARMLESS & set(task) or task.get("ansible.builtin.import_tasks") in HARMLESS_FILES, f"{task} comes before the lock"
     pytest.fail("it takes no lock")
 
 

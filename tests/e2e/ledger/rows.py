@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.e2e.ledger.autoscale import servers_follow_the_load, workers_follow_the_queue
 from tests.e2e.ledger.schedule import MIX, ROWS_MIX
 from tests.e2e.ledger.steps import (
     Step,
@@ -102,6 +103,12 @@ VERBS: Mapping[str, Row] = {
             wait(10),
             play("scale", "-e", "fleet_tier=app_servers", "-e", "fleet_count=2"),
         ),
+    ),
+    "autoscale": Row(
+        "more requests than two app servers can serve: the autoscaler adds some, and takes them back", (servers_follow_the_load(),)
+    ),
+    "autoscale-queue": Row(
+        "thousands of jobs: the autoscaler adds worker processes, then hosts, and takes them back", (workers_follow_the_queue(),)
     ),
     "redis_scale": Row(
         "one Redis host more, and one less",

@@ -1,0 +1,189 @@
+# Copyright: graphic_school.scaling contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask Prometheus about every tier that has a policy, and decide; nothing is changed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils import autoscale_loop as loop
+from ..module_utils.autoscale import HOLD, changes_from, decide, members_from, samples_from
+from ..module_utils.autoscale_policy import AUTOSCALED, AutoscaleError, Policy, policies_from
+from ..module_utils.fleet_lock import Holder, parse_lock, process_began, refusal
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "url": {"type": "str", "required": True},
+    "user": {"type": "str", "default": ""},
+    "password": {"type": "str", "default": "", "no_log": True},
+    "ca_file": {"type": "path"},
+    "seconds": {"type": "float", "default": 5},
+    "policies": {"type": "list", "elements": "dict"},
+    "fleet": {"type": "dict", "required": True},
+    "group_names": {"type": "dict", "default": {}},
+    "lock": {"type": "path", "required": True},
+    "history": {"type": "path", "required": True},
+    "dry_run": {"type": "bool", "default": False},
+}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    _requires_connection = False
+    _supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        hostvars = (task_vars or {})["hostvars"]
+        try:
+            return {**result, "changed": False, **look(arguments, hostvars, fetcher(arguments), bool(self._task.check_mode))}
+        except AutoscaleError as error:
+            raise AnsibleActionFail(str(error)) from error
+
+
+def look(
+    arguments: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], fetch: Callable[[str], bytes], check_mode: bool = False
+) -> dict[str, Any]:
+    """A decision for each policy, and the work that follows. Raises AutoscaleError for policies and variables that can't be."""
+    fleet = arguments["fleet"]
+    rows = arguments["policies"]
+    policies = policies_from([{"tier": tier} for tier in AUTOSCALED if fleet[tier]] if rows is None else rows)
+    holders = lock_holders(Path(arguments["lock"]))
+    if loop.VERB in holders:
+        return {"decisions": [], "changes": [], "lines": ["another run scales the fleet: what it does is not looked at beside it"]}
+    history = read_history(Path(arguments["history"]), f"{arguments['url'].rstrip('/')}/data/decisions.json", fetch)
+    dry_run = arguments["dry_run"] or check_mode
+    decisions, changes = [], []
+    for policy in policies:
+        row, work = _tier(policy, arguments, hostvars, fetch, history, lock_holder=", ".join(holders), dry_run=dry_run)
+        decisions.append(row)
+        if row["action"] != HOLD and not dry_run:
+            group = str(arguments["group_names"].get(policy.tier, policy.tier))
+            changes.append({"decision": row, "group": group, **work.as_dict()})
+    return {"decisions": decisions, "changes": changes, "history": history, "lines": [loop.line(row) for row in decisions]}
+
+
+def _tier(
+    policy: Policy,
+    arguments: Mapping[str, Any],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    fetch: Callable[[str], bytes],
+    history: list[dict[str, Any]],
+    *,
+    lock_holder: str,
+    dry_run: bool,
+) -> tuple[dict[str, Any], loop.Work]:
+    pool = arguments["fleet"][policy.tier]
+    if not pool:
+        raise AutoscaleError(
+            f"autoscale_policies has a row for {policy.tier}, of which the fleet has none: take out the row, or give the group a first host"
+        )
+    names = [str(server["name"]) for server in pool]
+    has_workers = policy.tier == "queue_workers"
+    policy = replace(policy, maximum=loop.most_hosts(policy, pool, hostvars[names[0]]))
+    if policy.minimum > policy.maximum:
+        raise AutoscaleError(
+            f"autoscale policy of {policy.tier}: minimum {policy.minimum} is above {policy.maximum}, the most that fleet_maximum, "
+            "fleet_address_pool and hosts that stand by allow; lower it, or allow more"
+        )
+    where = str(arguments["url"]).rstrip("/")
+    changes = changes_from(history, policy.tier)
+
+    def ask(question: str) -> list[loop.Series]:
+        return loop.series_from(fetch(f"{where}/api/v1/query?{urlencode({'query': question})}"), where)
+
+    try:
+        now = ask("time()")[0].points[0][1]
+        states = {name: loop.last_values(ask(question)) for name, question in loop.state_questions(policy, names).items()}
+        samples = loop.sample_rows([(signal, ask(question)) for signal, question in loop.questions(policy, names)], now)
+    except loop.SignalError as error:
+        members = members_from(loop.member_rows(pool, hostvars, {}, {}, workers=has_workers))
+        decision = decide(policy, members, [], time.time(), changes, lock_holder=lock_holder, dry_run=dry_run)
+        row = loop.without_answer(decision, str(error))
+    else:
+        members = members_from(
+            loop.member_rows(pool, hostvars, states[loop.UP], states[loop.OUT_OF_TRAFFIC], workers=has_workers)
+        )
+        row = decide(
+            policy, members, samples_from(samples), now, changes, lock_holder=lock_holder, dry_run=dry_run
+        ).as_dict()
+    if not lock_holder:
+        row = loop.finishing(row, loop.unfinished(pool, hostvars), history, policy.cooldown_out_seconds)
+    serving = {member.name for member in members if member.state in ("active", "joining")}
+    workers = {
+        str(server["name"]): loop.workers_of(server, hostvars[server["name"]])
+        for server in pool
+        if has_workers and server["name"] in serving
+    }
+    return row, loop.work_for(row, workers)
+
+
+def lock_holders(path: Path) -> list[str]:
+    """The verbs of other runs that hold the fleet's lock."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        return []
+    # Tasks run in short-lived children of the process that takes the lock.
+    pid = os.getppid()
+    me = Holder(pid, process_began(pid), socket.gethostname(), loop.VERB, "")
+    found = []
+    for holder in parse_lock(text):
+        began = process_began(holder.pid) if holder.host == me.host else ""
+        if refusal(holder, me, began, str(path)):
+            found.append(holder.verb)
+    return found
+
+
+def read_history(path: Path, url: str, fetch: Callable[[str], bytes]) -> list[dict[str, Any]]:
+    """Earlier decisions: this control host's own, and on a new one what the monitoring host shows. Raises AutoscaleError."""
+    if path.exists():
+        try:
+            return loop.history_from(path.read_text("utf-8"), str(path))
+        except OSError as error:
+            raise AutoscaleError(f"{path} can't be read: {error.strerror}; see who owns it") from error
+    try:
+        return loop.history_from(fetch(url).decode("utf-8", "replace"), url)
+    except (loop.SignalError, AutoscaleError):
+        return []
+
+
+def fetcher(arguments: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """Fetch a URL with the login and the authority of the arguments; SignalError when nobody answers, or not to us."""
+    login = base64.b64encode(f"{arguments['user']}:{arguments['password']}".encode()).decode("ascii")
+    headers = {"Authorization": f"Basic {login}"} if arguments["user"] else {}
+
+    def fetch(url: str) -> bytes:
+        where = url.partition("?")[0]
+        try:
+            trusted = None
+            if url.startswith("https:"):
+                trusted = ssl.create_default_context(cafile=arguments["ca_file"] or None)
+            with urlopen(Request(url, headers=headers), timeout=arguments["seconds"], context=trusted) as answer:
+                body: bytes = answer.read()
+                return body
+        except HTTPError as error:
+            if error.code in (400, 422):
+                return error.read()
+            raise loop.SignalError(f"Prometheus at {where} answers {error.code} {error.reason}") from error
+        except URLError as error:
+            raise loop.SignalError(f"Prometheus at {where} can't be asked: {error.reason}") from error
+        except (OSError, ValueError) as error:
+            raise loop.SignalError(f"Prometheus at {where} can't be asked: {error}") from error
+
+    return fetch
