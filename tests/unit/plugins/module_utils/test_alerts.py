@@ -214,7 +214,7 @@ CASES = [
     ),
     case(
         "JobsSlow", slow("laravel_job_duration_seconds", 'host="worker1", queue="emails", result="done"', "30", "60"),
-        {"queue": "emails"}, "5 of 100 jobs of queue emails take longer than 58s",
+        {"queue": "emails"}, "5 of 100 jobs of queue emails take longer than 58.5s",
     ),
     case(
         "DatabaseConnectionsHigh",
