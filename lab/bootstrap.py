@@ -18,7 +18,7 @@ HOST_PACKAGES = (
     "podman", "runc", "netavark", "aardvark-dns", "iptables", "nftables", "mmdebstrap", "uidmap", "lxcfs", "openssh-client",
 )  # fmt: skip
 # Programs that the unit tests run, and the Debian packages that they come in.
-TOOL_PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+TOOL_PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 
 
@@ -87,7 +87,10 @@ def tool(name: str) -> Path:
     log = settings.LOGS / "apt.log"
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         try:
-            run(["apt-get", "download", package], cwd=Path(folder), log=log)
+            if run(["apt-get", "download", package], cwd=Path(folder), log=log, check=False).returncode:
+                # A machine that is new has no list of packages yet, and one that is old has a stale one.
+                run(["apt-get", "update"], log=log)
+                run(["apt-get", "download", package], cwd=Path(folder), log=log)
             archive = next(Path(folder).glob("*.deb"))
             run(["dpkg-deb", "--extract", archive, f"{folder}/unpacked"], log=log)
         except (LabError, StopIteration) as error:

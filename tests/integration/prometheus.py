@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import shutil
 import socket
 import ssl
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from urllib.request import Request as UrlRequest
 from urllib.request import urlopen
 
-from lab import settings
+from lab.bootstrap import tool
 from plugins.module_utils.internal_ca import Request, ensure
 
 USER, PASSWORD = "fleet", "only-for-this-test"
@@ -27,23 +26,6 @@ PASSWORD_HASH = "$2b$04$abcdefghijklmnopqrstuuksBkI1YOOqxWRoEu7YcL.Xb.fRlWgPa"
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Iterable[tuple[float, float]]
-
-
-def program(name: str) -> Path:
-    """C(prometheus), C(promtool): of this machine, else unpacked from Debian's package and kept; nothing is installed."""
-    here = shutil.which(name)
-    if here:
-        return Path(here)
-    folder = settings.cache_dir() / "prometheus"
-    found = folder / "root" / "usr" / "bin" / name
-    if not found.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"Debian's package prometheus can't be fetched, apt-get update may help: {done.stderr}"
-        package = next(folder.glob("prometheus_*.deb"))
-        subprocess.run(["dpkg", "-x", package, folder / "root"], check=True)
-        package.unlink()
-    return found
 
 
 @dataclass(frozen=True)
@@ -64,7 +46,7 @@ def write_history(folder: Path, series: Mapping[str, Mapping[Labels, Samples]]) 
                 name = metric + "{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}"
                 file.writelines(f"{name} {value:.6g} {when:.0f}\n" for when, value in samples)
         file.write("# EOF\n")
-    command = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", text, folder / "data"]
+    command = [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", text, folder / "data"]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
@@ -85,7 +67,7 @@ def serving(folder: Path) -> Iterator[Server]:
         port = probe.getsockname()[1]
     server = subprocess.Popen(
         [
-            str(program("prometheus")), f"--config.file={folder}/prometheus.yml", f"--web.config.file={folder}/web.yml",
+            str(tool("prometheus")), f"--config.file={folder}/prometheus.yml", f"--web.config.file={folder}/web.yml",
             f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={folder}/data", "--storage.tsdb.retention.time=90d",
         ],
         stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"),
