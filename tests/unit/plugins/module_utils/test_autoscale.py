@@ -288,6 +288,13 @@ def test_a_size_that_was_too_small_is_not_tried_again(changes: list[Change], opt
     assert app(4, IDLE, changes, replace(APP, **options)).desired == desired
 
 
+def test_fewer_workers_are_fewer_also_when_they_do_not_divide_evenly() -> None:
+    """Seven processes on six hosts would be two on each, twelve, where there are eight."""
+    policy = replace(WORKERS, processes_minimum=1)
+    decision = decide(policy, workers(8, 1), queue_load(0, 0), NOW, [ago(900, "in", 8), ago(500, "out", 6)])
+    assert (decision.action, decision.desired, decision.processes) == ("in", 7, (1, 1))
+
+
 def test_an_alert_storm_is_one_decision() -> None:
     done: list[Change] = []
     for alert in range(30):
