@@ -30,6 +30,8 @@ EXPORTERS: dict[str, tuple[int, tuple[str, ...] | None]] = {
     "redis": (9121, ("redis_cluster",)),
     "haproxy": (9101, ("app_servers", "queue_workers")),
     "blackbox": (9115, ("monitoring",)),
+    "laravel": (9210, ("queue_workers",)),
+    "balancer_log": (9211, ("load_balancers",)),
 }
 
 

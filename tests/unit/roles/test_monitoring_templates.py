@@ -61,11 +61,10 @@ def asked(files: dict[str, str], job: str) -> dict[str, str]:
 
 
 def units(host: str) -> dict[str, str]:
-    return {
-        found[1]: text
-        for path, text in on(host).items()
-        if (found := re.search(r"/prometheus-(\w+)-exporter.service.d/", path))
-    }
+    """Exporter → its unit or drop-in."""
+    pattern = r"/(?:prometheus-(\w+)-exporter.service.d/|fleet-exporter-([\w-]+).service)"
+    found = {path: re.search(pattern, path) for path in on(host)}
+    return {(name[1] or name[2]).replace("-", "_"): on(host)[path] for path, name in found.items() if name}
 
 
 # --- exporters ----------------------------------------------------------------------------------------------------
@@ -74,18 +73,17 @@ def units(host: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("host", "wanted"),
     [
-        pytest.param("lb1", {"node", "process", "nginx"}, id="a balancer"),
+        pytest.param("lb1", {"node", "process", "nginx", "balancer_log"}, id="a balancer"),
         pytest.param("app1", {"node", "process", "nginx", "phpfpm"}, id="an application server"),
         pytest.param("db1", {"node", "process", "mysqld"}, id="a database"),
         pytest.param("redis1", {"node", "process", "redis"}, id="a Redis host"),
-        pytest.param("worker1", {"node", "process"}, id="a worker"),
+        pytest.param("worker1", {"node", "process", "laravel"}, id="a worker"),
         pytest.param("store1", {"node", "process"}, id="the store"),
         pytest.param("mon1", {"node", "process", "nginx", "blackbox"}, id="who watches"),
     ],
 )
 def test_each_tier_has_its_exporters(host: str, wanted: set[str]) -> None:
-    assert {*units(host)} >= wanted
-    assert {*units(host)} & {"node", "process", "nginx", "phpfpm", "mysqld", "redis", "blackbox"} == wanted
+    assert {*units(host)} == wanted
 
 
 def test_no_exporter_listens_everywhere_and_each_asks_for_a_login() -> None:
@@ -195,7 +193,7 @@ def test_a_new_host_is_asked_and_nothing_else_changes(tmp_path: Path) -> None:
 
 def test_every_job_is_asked_where_its_exporter_listens() -> None:
     files = on("mon1", "prometheus")
-    for job in ("node", "process", "nginx", "mysqld"):
+    for job in ("node", "process", "nginx", "mysqld", "laravel", "balancer_log"):
         for host, target in asked(files, job).items():
             assert f"--web.listen-address={target} " in units(host)[job] + " "
     assert all(
@@ -293,3 +291,47 @@ def test_people_are_told_beside_the_webhook() -> None:
     webhook, team = config["route"]["routes"]
     assert webhook["continue"] is True
     assert team["receiver"] == "team"
+
+
+# --- the collection's own exporters -------------------------------------------------------------------------------
+
+
+def test_the_exporter_of_the_queues_knows_how_laravel_stores_them() -> None:
+    told = json.loads(on("worker1")["/etc/graphic_school/exporter/laravel.json"])
+    assert told["queues"]["payments"] == "{payments}"
+    assert told["prefix"] == lab().value("app_release_redis_prefix", "worker1", role="app_release")
+    assert {"host": "198.18.10.41", "port": 6379} in told["redis"]["nodes"]
+    rows = lab().value("__queue_workers_programs", "worker1", role="queue_workers")
+    assert {*told["programs"]} == {row["name"] for row in rows}
+
+
+def test_the_exporter_of_the_balancers_log_knows_the_application_servers() -> None:
+    told = json.loads(on("lb1")["/etc/graphic_school/exporter/balancer_log.json"])
+    assert told == {"log": "/var/log/nginx/access.log", "servers": {"198.18.10.21": "app1", "198.18.10.22": "app2"}}
+
+
+@pytest.mark.parametrize(("host", "module"), [("lb1", "balancer_log"), ("worker1", "laravel_exporter")])
+def test_an_own_exporter_is_shipped_with_all_that_it_imports(host: str, module: str) -> None:
+    shipped = {
+        Path(path).stem: text
+        for path, text in on(host).items()
+        if path.startswith("/usr/local/lib/graphic_school_exporter/")
+    }
+    wanted, seen = {module}, set[str]()
+    while wanted - seen:
+        name = (wanted - seen).pop()
+        seen.add(name)
+        wanted |= {*re.findall(r"^from \.(\w+) import", shipped[name], re.MULTILINE)}
+    assert "__init__" in shipped
+    assert wanted <= {*shipped}
+
+
+def test_the_rules_are_the_collections_lists() -> None:
+    files = on("mon1", "prometheus")
+    recorded = {
+        rule["record"]
+        for group in yaml.safe_load(files["/etc/prometheus/rules/recording.yml"])["groups"]
+        for rule in group["rules"]
+    }
+    assert {"fleet:up:bool", "fleet:cpu_used:ratio"} <= recorded
+    assert "HostDown" in files["/etc/prometheus/rules/alerts.yml"]
