@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from .shell import LabError, detail, run
 HOST_PACKAGES = (
     "podman", "runc", "netavark", "aardvark-dns", "iptables", "nftables", "mmdebstrap", "uidmap", "lxcfs", "openssh-client",
 )  # fmt: skip
+# Programs that the unit tests run, and the Debian packages that they come in.
+TOOL_PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
 REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 
 
@@ -65,6 +68,36 @@ def _venv_package() -> list[str]:
     if (Path(sysconfig.get_path("stdlib")) / "ensurepip" / "__init__.py").exists():
         return []
     return [f"python3.{sys.version_info.minor}-venv"]
+
+
+def tool(name: str) -> Path:
+    """The program of that name for the tests: this machine's, or unpacked from Debian's package into the cache.
+
+    Unpacked, not installed: the package would start a service here. Raises LabError when it can't be had.
+    """
+    if found := shutil.which(name):
+        return Path(found)
+    package = TOOL_PACKAGES[name]
+    for cache in (settings.cache_dir(), settings.system_cache_dir()):
+        path = cache / "tools" / name
+        if path.exists():
+            return path
+    target = settings.cache_dir() / "tools" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log = settings.LOGS / "apt.log"
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            run(["apt-get", "download", package], cwd=Path(folder), log=log)
+            archive = next(Path(folder).glob("*.deb"))
+            run(["dpkg-deb", "--extract", archive, f"{folder}/unpacked"], log=log)
+        except (LabError, StopIteration) as error:
+            raise LabError(
+                f"{name} is missing, and Debian's package {package} could not be fetched: run `apt-get update` as root, "
+                f"or install it ({error})"
+            ) from error
+        # Another run may do the same at this moment; either's is whole.
+        os.replace(f"{folder}/unpacked/usr/bin/{name}", target)
+    return target
 
 
 def venv_key(kind: str, root: Path = settings.ROOT) -> str:

@@ -8,10 +8,11 @@ GET /handover           whom of those that asked in the last second the 404 has 
 GET /replica?max_lag=N  200 when it replicates and is at most N seconds behind; 404 when it lives but is not fit, or out of traffic, so
                         that HAProxy (http-check disable-on-404) lets running queries end there; 503 when it is dead
 GET /alive              200 when it answers
+GET /metrics            the same as numbers, for Prometheus
 
-Every other answer is 503. The body is JSON. One thread asks the server again and again over one connection; requests are answered from
-its last look, in no time and at no cost to the server. A look that is too old means that the server hangs, and counts as dead. Its age
-is counted in ticks of this process, so that a machine that is short of CPU time does not make its server look dead.
+Every other answer is 503. The body is JSON, but for /metrics. One thread asks the server again and again over one connection; requests are
+answered from its last look, in no time and at no cost to the server. A look that is too old means that the server hangs, and counts as
+dead. Its age is counted in ticks of this process, so that a machine that is short of CPU time does not make its server look dead.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ SELECT @@server_uuid AS uuid, @@read_only AS read_only, @@rpl_semi_sync_source_e
      FROM performance_schema.replication_applier_status_by_worker
     WHERE channel_name = '' AND applying_transaction <> '') AS applying_age,
   IF(s.last_queued_transaction <> '',
-     TIMESTAMPDIFF(MICROSECOND, s.last_queued_transaction_original_commit_timestamp, NOW(6)), NULL) AS queued_age
+     TIMESTAMPDIFF(MICROSECOND, s.last_queued_transaction_original_commit_timestamp, NOW(6)), NULL) AS queued_age,
+  @@global.gtid_executed AS executed, GTID_SUBTRACT(s.received_transaction_set, @@global.gtid_executed) AS backlog
 FROM (SELECT 1) AS one
 LEFT JOIN performance_schema.replication_connection_configuration c ON c.channel_name = '' AND c.host <> ''
 LEFT JOIN performance_schema.replication_connection_status s ON s.channel_name = c.channel_name
@@ -62,7 +64,10 @@ LEFT JOIN performance_schema.replication_applier_status a ON a.channel_name = c.
 
 @dataclass(frozen=True)
 class Look:
-    """What the server was at a moment. ``lag`` is in seconds; None when it replicates nothing or nobody can tell."""
+    """What the server was at a moment. ``lag`` is in seconds; None when it replicates nothing or nobody can tell.
+
+    ``executed`` counts the transactions that it holds, ``backlog`` those that it received and has not applied.
+    """
 
     uuid: str
     writable: bool
@@ -71,6 +76,8 @@ class Look:
     source_uuid: str | None = None
     replicating: bool = False
     lag: float | None = None
+    executed: int = 0
+    backlog: int | None = None
 
 
 def look_from(row: dict[str, Any], silent_seconds: float | None = 0.0) -> Look:
@@ -96,7 +103,37 @@ def look_from(row: dict[str, Any], silent_seconds: float | None = 0.0) -> Look:
         source_uuid=row["source_uuid"],
         replicating=replicating,
         lag=lag,
+        executed=transactions_in(row.get("executed") or ""),
+        backlog=None if row.get("backlog") is None else transactions_in(row["backlog"]),
     )
+
+
+def transactions_in(gtid_set: str) -> int:
+    """Return how many transactions a set such as uuid:1-5:7,uuid:tag:1-3 holds."""
+    count = 0
+    for part in gtid_set.replace(",", ":").replace("\n", "").split(":"):
+        first, _dash, last = part.strip().partition("-")
+        if first.isdigit() and (last.isdigit() or not last):
+            count += int(last or first) - int(first) + 1
+    return count
+
+
+def metrics(look: Look | None) -> str:
+    """Return what is known as Prometheus' text. What nobody can tell is left out; of a dead server only that it is."""
+    rows = [("mysql_health_up", "1 when the server answers.", "", float(look is not None))]
+    if look is not None:
+        labels = f'{{uuid="{look.uuid}",source_uuid="{look.source_uuid or ""}"}}'
+        rows += [
+            ("mysql_health_writable", "1 when it takes writes.", "", float(look.writable)),
+            ("mysql_health_replica", "1 when it has a source.", "", float(look.source is not None)),
+            ("mysql_health_replicating", "1 when it receives and applies.", "", float(look.replicating)),
+            ("mysql_health_executed_transactions", "Transactions that it holds.", labels, float(look.executed)),
+        ]
+        if look.source is not None and look.lag is not None:
+            rows.append(("mysql_health_lag_seconds", "Seconds behind the commits of its source.", "", look.lag))
+        if look.source is not None and look.backlog is not None:
+            rows.append(("mysql_health_backlog_transactions", "Received and not applied.", "", float(look.backlog)))
+    return "".join(f"# HELP {name} {about}\n# TYPE {name} gauge\n{name}{labels} {value:.17g}\n" for name, about, labels, value in rows)
 
 
 def confirmed(semi_sync: bool, clients: int, needed: int, acknowledged: int) -> bool:
@@ -254,6 +291,9 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         watcher = self.watcher
         path = url.path
+        if path == "/metrics":
+            self.say(200, "text/plain; version=0.0.4; charset=utf-8", metrics(watcher.look()).encode())
+            return
         if path == "/watch":
             # Who waits here has the news as soon as there are any.
             watcher.wait_for_other_than(query.get("state", [""])[0], WATCH_SECONDS)
@@ -264,9 +304,11 @@ class Handler(BaseHTTPRequestHandler):
             status, body = answer(path, query, watcher.look(), out=OUT_OF_TRAFFIC.exists(), handing_over=watcher.handing_over)
         if path == "/primary":
             watcher.told(self.client_address[0], body["state"])
-        payload = json.dumps(body).encode() + b"\n"
+        self.say(status, "application/json", json.dumps(body).encode() + b"\n")
+
+    def say(self, status: int, kind: str, payload: bytes) -> None:
         self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         if self.command != "HEAD":
