@@ -71,10 +71,13 @@ export async function now() {
   return { time, age: sample ? Math.max(0, sample[0] - number(sample[1])) : null, series, up };
 }
 
-/** The last hour of one series: [{labels, points: time → value}]. */
-export async function lastHour(name, end) {
+/** The last hour of one series: [{labels, points: time → value}]. With `most`, only the lines that end highest, or of yes and no
+those that changed most: a thousand hosts would be a thousand lines. */
+export async function lastHour(name, end, most = null) {
   const aligned = Math.floor(end / STEP) * STEP;
-  const data = await prometheus("query_range", { query: name, start: aligned - HOUR, end: aligned, step: STEP });
+  const worth = name.endsWith(":bool") ? `changes(${name}[1h] @ end())` : `${name} @ end()`;
+  const query = most ? `${name} and topk(${most}, ${worth})` : name;
+  const data = await prometheus("query_range", { query, start: aligned - HOUR, end: aligned, step: STEP });
   return data.result.map(({ metric, values }) => {
     const { __name__: _name, ...labels } = metric;
     return { labels, points: new Map(values.map(([time, value]) => [time, number(value)])) };

@@ -90,7 +90,9 @@ class Plot {
     if (this.#loading || current) return;
     this.#loading = true;
     try {
-      const found = await lastHour(this.name, now.time);
+      this.count = now.series.get(this.name)?.length ?? 0;
+      this.narrowed = this.count > this.most;
+      const found = await lastHour(this.name, now.time, this.narrowed ? this.most : null);
       this.lines = found.map((line) => ({ ...line, key: JSON.stringify(line.labels) }));
       this.#loaded = now.time;
       this.#last = now.time;
@@ -127,26 +129,26 @@ class Plot {
     for (const { labels, value } of now.series.get(this.name) ?? []) {
       const key = JSON.stringify(labels);
       let line = this.lines.find((one) => one.key === key);
+      if (!line && this.narrowed) continue;
       if (!line) this.lines.push((line = { labels, key, points: new Map() }));
       line.points.set(now.time, value);
       for (const time of line.points.keys()) if (time < now.time - HOUR) line.points.delete(time);
     }
     this.lines = this.lines.filter((line) => line.points.size);
+    if (!this.narrowed) this.count = this.lines.length;
+    if (this.count > this.most && !this.narrowed) this.#loaded = 0; // hosts came: Prometheus shall choose
     lineNames(this.lines).forEach((name, place) => (this.lines[place].name = name));
   }
 
-  /** The lines that are drawn: all, or where there are many those that end highest (of yes and no: that changed). */
+  /** The lines in the order that they are drawn in; too many, after hosts have come, are left out until the next load. */
   #shown() {
-    const ending = (line) => [...line.points.values()].at(-1) ?? -Infinity;
-    const worth = this.yesOrNo ? (line) => new Set(line.points.values()).size : ending;
-    const most = this.lines.length > this.most ? [...this.lines].sort((a, b) => worth(b) - worth(a)).slice(0, this.most) : this.lines;
-    return [...most].sort((a, b) => natural(a.name, b.name));
+    return [...this.lines].sort((a, b) => natural(a.name, b.name)).slice(0, this.most);
   }
 
   #draw() {
     const shown = this.#shown();
     const which = this.yesOrNo ? "that changed most" : "highest";
-    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.lines.length ? `The ${shown.length} ${which} of ${this.lines.length}.` : "");
+    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.count ? `The ${shown.length} ${which} of ${this.count}.` : "");
     if (this.yesOrNo) return this.#drawStrips(shown);
     this.area.hidden = !shown.length;
     const built = JSON.stringify(shown.map((line) => line.key));
