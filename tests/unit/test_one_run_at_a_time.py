@@ -21,7 +21,7 @@ from plugins.module_utils.fleet_lock import Holder, lock_text, process_began
 
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = ROOT / "playbooks"
-LOOKING = {"plan", "status"}
+LOOKING = {"plan", "report", "status"}
 # Shared by two verbs, which come first with preflight.yml.
 SHARED = {"rollout"}
 # What may come before the lock: nothing of it changes a host, or a file of the control node.
@@ -43,7 +43,7 @@ def tasks_of(playbook: Path) -> Iterator[dict[str, Any]]:
 
 
 def locks(task: dict[str, Any]) -> bool:
-    return "graphic_school.scaling.fleet_lock" in task or task.get("ansible.builtin.import_tasks") == "parts/lock.yml"
+    return "graphic_school.scaling.fleet_lock" in task or task.get("ansible.builtin.import_tasks") in {"parts/lock.yml", "lock.yml"}
 
 
 @pytest.mark.parametrize("name", sorted({path.stem for path in PLAYBOOKS.glob("*.yml")} - LOOKING - SHARED))

@@ -25,6 +25,8 @@ from tests.unit.support.render import ROOT, Fleet, role_names
 INVENTORIES = ["inventories/lab", "inventories/example"]
 # Host data that the `fleet` filter reads, so it belongs to no role although it looks like it.
 READ_BY_THE_FLEET = {"mysql_primary"}
+# What Prometheus fills in itself, in the texts of its alerts; Jinja knows no dollar.
+OF_PROMETHEUS = re.compile(r"\{\{[^{}]*\$[^{}]*\}\}")
 BARE_EXPRESSIONS = {"when", "until", "changed_when", "failed_when", "that", "var"}
 
 
@@ -264,7 +266,7 @@ def test_every_file_of_every_role_renders_for_every_host(role: str, inventory: s
             except AnsibleError as error:
                 failures[host] = str(error)
             else:
-                unfinished = [path for path, text in files.items() if "{{" in text or "{%" in text]
+                unfinished = [path for path, text in files.items() if "{{" in OF_PROMETHEUS.sub("", text) or "{%" in text]
                 failures |= {host: f"left unrendered: {unfinished}"} if unfinished else {}
     assert failures == {}
 
