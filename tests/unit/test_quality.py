@@ -264,7 +264,9 @@ def test_every_file_of_every_role_renders_for_every_host(role: str, inventory: s
             except AnsibleError as error:
                 failures[host] = str(error)
             else:
-                unfinished = [path for path, text in files.items() if "{{" in text or "{%" in text]
+                # Prometheus fills in the summaries of its rules itself, in the same signs.
+                ours = {path: text for path, text in files.items() if not path.startswith("/etc/prometheus/rules/")}
+                unfinished = [path for path, text in ours.items() if "{{" in text or "{%" in text]
                 failures |= {host: f"left unrendered: {unfinished}"} if unfinished else {}
     assert failures == {}
 

@@ -122,7 +122,7 @@ def metrics(look: Look | None) -> str:
     """Return what is known as Prometheus' text. What nobody can tell is left out; of a dead server only that it is."""
     rows = [("mysql_health_up", "1 when the server answers.", "", float(look is not None))]
     if look is not None:
-        labels = f'{{uuid="{look.uuid}",source_uuid="{look.source_uuid or ""}"}}'
+        labels = '{' + f'uuid="{look.uuid}",source_uuid="{look.source_uuid or ""}"' + '}'
         rows += [
             ("mysql_health_writable", "1 when it takes writes.", "", float(look.writable)),
             ("mysql_health_replica", "1 when it has a source.", "", float(look.source is not None)),
