@@ -4,7 +4,7 @@
 """The exporter balancer_log: from nginx' access log to how fast each application server answers, as the balancers see it.
 
 nginx open source tells of its upstreams in its log only. The role exporter ships this file with its neighbours to each load balancer,
-where /usr/local/lib/graphic_school/balancer-log-exporter runs it.
+where it runs as `python3 -m graphic_school_exporter.balancer_log --config=…`.
 
 The configuration: C(log) (path), C(servers) (address to name of each application server). It is read again when it changes.
 """

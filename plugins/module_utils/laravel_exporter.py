@@ -4,7 +4,7 @@
 """The exporter laravel: the queues of any Laravel 10 or later application that keeps them in Redis, without booting it.
 
 Once a second it looks at each queue in Redis, and reads what the workers of this host have written since. The role exporter ships this
-file with its neighbours to each worker host, where /usr/local/lib/graphic_school/laravel-exporter runs it.
+file with its neighbours to each worker host, where it runs as `python3 -m graphic_school_exporter.laravel_exporter --config=…`.
 
 The configuration: C(redis) (C(nodes), a list of host and port, and C(user)); C(prefix) of the application's keys; C(queues), the plain
 name of each queue to its stored one, such as payments to {payments}; C(logs), the workers' log files as a pattern; C(programs), the name

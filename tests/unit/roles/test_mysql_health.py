@@ -166,3 +166,35 @@ def test_who_watches_hears_of_a_change_at_once(tmp_path: Path) -> None:
     watcher.watch_handover()
     waiting.join(2)
     assert not waiting.is_alive()
+
+
+# -- for Prometheus ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gtid_set", "count"),
+    [
+        pytest.param("", 0, id="nothing"),
+        pytest.param("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5", 5, id="one interval"),
+        pytest.param("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:10-11", 8, id="with gaps"),
+        pytest.param("11111111-71ca-11e1-9e33-c80aa9429562:1-3,\n22222222-71ca-11e1-9e33-c80aa9429562:1", 4, id="of two servers"),
+        pytest.param("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:tag:1-3", 8, id="with a tag"),
+    ],
+)
+def test_the_transactions_of_a_set_are_counted(gtid_set: str, count: int) -> None:
+    assert health.transactions_in(gtid_set) == count
+
+
+def test_a_replica_tells_how_far_it_is() -> None:
+    look = health.look_from(ROW | {"executed": "u1:1-100", "backlog": "u1:101-107", "all_applied": 0, "queued_age": 2_500_000})
+    told = health.metrics(look).splitlines()
+    assert "mysql_health_lag_seconds 2.5" in told
+    assert "mysql_health_backlog_transactions 7" in told
+    assert 'mysql_health_executed_transactions{uuid="u2",source_uuid="u1"} 100' in told
+    assert "mysql_health_writable 0" in told
+
+
+def test_what_nobody_can_tell_is_not_told() -> None:
+    assert "mysql_health_lag_seconds" not in health.metrics(CUT_OFF)
+    assert "mysql_health_lag_seconds" not in health.metrics(PRIMARY)
+    assert health.metrics(None).splitlines()[-1] == "mysql_health_up 0"
