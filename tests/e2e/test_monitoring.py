@@ -220,7 +220,7 @@ def as_metrics(lab: Lab, host: str, statement: str) -> str:
 def test_the_metrics_user_of_mysql_reads_counters_and_no_table(lab: Lab) -> None:
     host = lab.tier("mysql")[0]
     schema, table = lab.sql(
-        host, 'SELECT table_schema, table_name FROM information_schema.tables WHERE table_name = "users" LIMIT 1'
+        host, 'SELECT table_schema, table_name FROM information_schema.tables WHERE table_name = "enrolments" LIMIT 1'
     )[0]
     assert "Threads_connected" in as_metrics(lab, host, 'SHOW GLOBAL STATUS LIKE \\"Threads_connected\\"')
     assert "denied" in as_metrics(lab, host, f"SELECT * FROM {schema}.{table}")
