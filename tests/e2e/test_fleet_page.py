@@ -80,10 +80,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, site: Site, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+def show(browser: Browser, site: Site, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     pages: list[Page] = []
 
-    def visit(**options: Any) -> Page:
+    def show(**options: Any) -> Page:
         login = {"username": site.user, "password": site.password}
         context = browser.new_context(
             **{
@@ -100,7 +100,7 @@ def visit(browser: Browser, site: Site, lab: Lab, request: pytest.FixtureRequest
         page.wait_for_selector("body[data-time]")
         return page
 
-    yield visit
+    yield show
     folder = lab.folder / "artifacts"
     folder.mkdir(parents=True, exist_ok=True)
     for number, page in enumerate(pages):
@@ -108,8 +108,8 @@ def visit(browser: Browser, site: Site, lab: Lab, request: pytest.FixtureRequest
 
 
 @pytest.fixture
-def page(visit: Callable[..., Page]) -> Page:
-    return visit()
+def page(show: Callable[..., Page]) -> Page:
+    return show()
 
 
 def ask(page: Page, site: Site, what: str, **parameters: Any) -> Any:
@@ -285,7 +285,7 @@ def test_without_login_nothing_is_shown(browser: Browser, site: Site, path: str)
 
 
 def test_the_page_asks_no_other_server_and_breaks_no_rule_of_its_own(
-    visit: Callable[..., Page], site: Site, browser: Browser
+    show: Callable[..., Page], site: Site, browser: Browser
 ) -> None:
     complaints: list[str] = []
     asked: set[str] = set()
@@ -305,8 +305,8 @@ def test_the_page_asks_no_other_server_and_breaks_no_rule_of_its_own(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone(visit: Callable[..., Page], scheme: str) -> None:
-    page = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+def test_the_page_fits_a_phone(show: Callable[..., Page], scheme: str) -> None:
+    page = show(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.wait_for_selector("svg a.host")
     scroll_through(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
