@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 
 from ..module_utils import autoscale_loop as loop
@@ -171,12 +170,11 @@ def fetcher(arguments: Mapping[str, Any]) -> Callable[[str], bytes]:
     def fetch(url: str) -> bytes:
         where = url.partition("?")[0]
         try:
-            trusted = None
-            if url.startswith("https:"):
-                trusted = ssl.create_default_context(cafile=arguments["ca_file"] or None)
-            with urlopen(Request(url, headers=headers), timeout=arguments["seconds"], context=trusted) as answer:
-                body: bytes = answer.read()
-                return body
+            answer = open_url(
+                url, headers=headers, timeout=arguments["seconds"], ca_path=arguments["ca_file"] or None, use_proxy=False, use_netrc=False
+            )
+            body: bytes = answer.read()
+            return body
         except HTTPError as error:
             if error.code in (400, 422):
                 return error.read()

@@ -37,9 +37,10 @@ class Prometheus:
         found: dict[tuple[str, ...], Points] = {}
         for row in self._ask(f"query_range?{question}", expr).get("result", []):
             key = tuple(str(row["metric"].get(label, "")) for label in labels)
-            points = ((float(time), float(value)) for time, value in row["values"])
-            found[key] = tuple((time, value) for time, value in points if math.isfinite(value))
-        return {key: points for key, points in found.items() if points}
+            points = tuple((float(time), float(value)) for time, value in row["values"] if math.isfinite(float(value)))
+            if points:
+                found[key] = points
+        return found
 
     def _ask(self, path: str, expr: str) -> dict[str, Any]:
         where = f"{self.url.rstrip('/')}/api/v1/"

@@ -25,7 +25,7 @@ from typing import Any
 
 from .capacity import CapacityError, Host, Settings, number_from, settings_from, size_host
 from .connection_budget import connection_budget
-from .fleet import DEFAULT_SIZES, STORAGES
+from .fleet import DEFAULT_SIZES
 from .report_history import (
     HOUR,
     RESIZED,
@@ -529,7 +529,8 @@ def _connections(host: str, history: History, since: float) -> Use | None:
 
 def _needs(machine: Machine, row: HostRow, history: History, policy: Policy) -> list[Need]:
     """What the host needs by its own use; C(note) says what was judged otherwise than one would think."""
-    assert machine.size is not None and row.cpu is not None and row.cpu.used is not None
+    if machine.size is None or row.cpu is None or row.cpu.used is None:
+        raise AssertionError(f"{machine.name} has no size or no use of CPU: who asks leaves it out")
     offers = machine.offers(machine.size)
     needs = [Need("CPU", "vcpus", row.cpu.used, policy.cpu_percent / 100)]
     if not set(machine.tiers) & set(FULL_BY_DESIGN) and row.memory is not None and row.memory.used is not None:
@@ -735,7 +736,6 @@ def _judge(one: _Judged, group: Sequence[_Judged], sizes: Sequence[MachineSize])
 def _storage_is_enough(machine: Machine, size: MachineSize) -> bool:
     if not set(machine.tiers) & set(BOUND_TO_STORAGE):
         return True
-    assert set(FASTER) == set(STORAGES)
     return FASTER[machine.own_storage or size.storage or "ssd"] >= FASTER[machine.storage]
 
 

@@ -328,8 +328,8 @@ def _storage(report: Report) -> str:
     cells = []
     for row, texts in zip(report.growth, rows, strict=True):
         taken = 1 - row.free_bytes / row.size_bytes if row.size_bytes else 0.0
-        bar = _bar(Use(taken, None, None))
-        cells.append([escape(texts[0]), escape(texts[1]), bar, *(escape(text) for text in texts[2:])])
+        drawn = _bar(Use(taken, None, None))
+        cells.append([escape(texts[0]), escape(texts[1]), drawn, *(escape(text) for text in texts[2:])])
     return f"<h2>Storage</h2>{warnings}" + _table([*map(escape, head[:2]), "used", *map(escape, head[2:])], cells, (3, 4, 5, 6))
 
 

@@ -203,7 +203,8 @@ def full(row: Growth) -> str:
 def saves(verdict: Verdict, report: Report) -> str:
     if verdict.saving is None:
         return ", its price is not known" if report.priced else ""
-    assert verdict.price_now is not None and verdict.price_then is not None
+    if verdict.price_now is None or verdict.price_then is None:
+        raise AssertionError("a saving without its two prices")
     what = "saves" if verdict.saving >= 0 else "costs"
     currency = report.policy.currency
     sums = f"({verdict.price_now} - {verdict.price_then}) {currency} x {HOURS_A_MONTH} h"

@@ -108,5 +108,3 @@ def _listen(host: str, process: subprocess.Popen[str], heard: Primaries) -> None
     for line in process.stdout:
         at, read_only = line.split()
         heard.words.append(Word(float(at), host, read_only == "0"))
-
-

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils.fleet import build_fleet
+from plugins.module_utils.fleet import STORAGES, build_fleet
 from plugins.module_utils.report import (
+    FASTER,
     MachineSize,
     Policy,
     Report,
@@ -422,3 +423,7 @@ def test_every_suggested_size_is_enough_for_what_runs_there(loads: dict[str, Loa
         assert load.cores <= 0.6 * size.vcpus + 1e-6
         if not set(load.tiers) & {"mysql", "redis_cluster"}:
             assert load.memory_mb <= 0.75 * size.memory_mb + 1e-3
+
+
+def test_every_class_of_storage_has_its_rank() -> None:
+    assert set(FASTER) == set(STORAGES)
