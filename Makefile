@@ -15,7 +15,7 @@ STEPS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status autoscale check sanity proof e2e e2e-self-test interrupts test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ autoscale: ## Scale the demo by its signals until Ctrl-C (OPTIONS="--dry-run": d
 check: .lab/dev-venv ## Lint, types, unit and template tests: under two minutes, for every edit
 	@$(VENV)/python -m lab check
 
+check-slow: .lab/dev-venv ## The unit tests that take longer: alerts played by promtool
+	@$(VENV)/python -m lab check-slow
+
 sanity: .lab/dev-venv ## ansible-test sanity on the collection as it is built
 	@$(VENV)/python -m lab sanity
 
@@ -59,6 +62,7 @@ interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each 
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check-slow
 	@$(MAKE) --no-print-directory sanity
 	@$(MAKE) --no-print-directory demo
 	@$(MAKE) --no-print-directory proof

@@ -54,13 +54,19 @@ def check() -> None:
         [
             Check("ruff", (_tool("ruff"), "check", "--quiet", *python_folders)),
             Check("mypy", (_tool("mypy"), "--no-error-summary")),
-            Check("unit tests", (_tool("pytest"), "tests/unit", f"--ignore={PACKAGE_TESTS}")),
+            Check("unit tests", (_tool("pytest"), "tests/unit", f"--ignore={PACKAGE_TESTS}", "-m", "not slow")),
         ],
     ]
     with ThreadPoolExecutor(len(lanes)) as pool:
         failed = [name for names in pool.map(_run_lane, lanes) for name in names]
     if failed:
         raise LabError(f"make check: {', '.join(failed)} failed, see above")
+
+
+def check_slow() -> None:
+    """The unit tests that `make check` leaves out; LabError when one failed."""
+    if not _run_check(Check("slow unit tests", (_tool("pytest"), "tests/unit", "-m", "slow"))):
+        raise LabError("make check-slow: see above")
 
 
 def _run_lane(lane: Sequence[Check]) -> list[str]:

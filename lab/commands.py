@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command("down", down).add_argument("--keep-images", action="store_true")
     for name, test in (
         ("check", checks.check),
+        ("check-slow", checks.check_slow),
         ("sanity", checks.sanity),
         ("proof", checks.proof),
         ("bench", bench.bench),

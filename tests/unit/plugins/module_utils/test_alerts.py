@@ -292,6 +292,9 @@ def look(alert: str, at: int, expected: Sequence[dict[str, Any]] = ()) -> dict[s
     return {"eval_time": f"{at}s", "alertname": alert, "exp_alerts": list(expected)}
 
 
+pytestmark = pytest.mark.slow
+
+
 def promtool(*words: str | Path) -> str:
     done = subprocess.run([bootstrap.tool("promtool"), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
