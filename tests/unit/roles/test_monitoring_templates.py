@@ -16,6 +16,7 @@ import yaml
 
 from tests.unit.support.render import Fleet
 
+WATCHERS = Path(__file__).parents[3] / "inventories" / "lab-monitoring"
 SECRETS: dict[str, Any] = {
     f"vault_{name}": f"the-{name.replace('_', '-')}"
     for name in (
@@ -41,7 +42,7 @@ WRITES = (
 
 @functools.cache
 def lab() -> Fleet:
-    return Fleet("inventories/lab", vars=SECRETS)
+    return Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS)
 
 
 @functools.cache
@@ -114,8 +115,9 @@ def test_only_hosts_that_need_a_secret_get_it() -> None:
 
 
 def test_the_same_password_has_the_same_hash_at_each_run_and_another_on_each_host() -> None:
-    hashes = [Fleet("inventories/lab", vars=SECRETS).render_role("exporter", host)["/etc/graphic_school/exporter/web.yml"] for host in
-              ("lb1", "lb1", "lb2")]  # fmt: skip
+    path = "/etc/graphic_school/exporter/web.yml"
+    fleets = [Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS) for _turn in range(3)]
+    hashes = [fleet.render_role("exporter", host)[path] for fleet, host in zip(fleets, ("lb1", "lb1", "lb2"), strict=True)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert "$2b$" in hashes[0]
 
@@ -129,7 +131,7 @@ def test_a_further_exporter_is_two_rows(tmp_path: Path) -> None:
         "monitoring_exporters_extra": [{"name": "memcached", "port": 9150, "tiers": ["object_storage"]}],
         "exporter_programs": {"memcached": {"package": "prometheus-memcached-exporter"}},
     }
-    fleet = Fleet("inventories/lab", vars=SECRETS | rows)
+    fleet = Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS | rows)
     (arguments,) = fleet.converge_arguments("exporter", "store1")
     assert "prometheus-memcached-exporter" in arguments["packages"]
     assert asked(fleet.render_role("prometheus", "mon1"), "memcached") == {"store1": "198.18.10.61:9150"}
@@ -163,7 +165,7 @@ def test_the_metrics_user_of_redis_can_touch_no_key() -> None:
 @pytest.mark.parametrize("role", ["mysql", "redis_cluster", "db_router"])
 def test_without_somebody_who_watches_nothing_is_there_to_be_watched(role: str) -> None:
     secrets = {name: value for name, value in SECRETS.items() if "metrics" not in name and "monitoring" not in name}
-    fleet = Fleet("inventories/lab", vars=secrets | {"fleet_groups": {"monitoring": None}})
+    fleet = Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=secrets | {"fleet_groups": {"monitoring": None}})
     host = {"mysql": "db1", "redis_cluster": "redis1", "db_router": "app1"}[role]
     texts = "".join(fleet.render_role(role, host).values())
     assert "user metrics" not in texts
@@ -183,7 +185,7 @@ def test_the_ports_of_redis_are_those_that_its_role_lays_out() -> None:
 def test_a_new_host_is_asked_and_nothing_else_changes(tmp_path: Path) -> None:
     more = extra(tmp_path, {"app_servers": {"hosts": {"app9": {"ansible_host": "198.18.10.29"}}}})
     before = on("mon1", "prometheus")
-    after = Fleet("inventories/lab", extra_inventories=[more], vars=SECRETS).render_role("prometheus", "mon1")
+    after = Fleet("inventories/lab", extra_inventories=[WATCHERS, more], vars=SECRETS).render_role("prometheus", "mon1")
     changed = {path for path in after if after[path] != before.get(path)}
     assert changed == {
         f"{TARGETS}{job}.json" for job in ("node", "process", "nginx", "phpfpm", "haproxy", "blackbox")
