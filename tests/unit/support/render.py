@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook import Playbook
@@ -32,6 +33,8 @@ from ansible.vars.manager import VariableManager
 
 from plugins.action.converge import ActionModule
 from plugins.module_utils.converge import desired_from
+
+from .compiled_templates import remember_compiled_templates
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTION = "graphic_school.scaling"
@@ -64,6 +67,7 @@ DEBIAN_13: dict[str, Any] = {
 def _load_plugins() -> None:
     init_plugin_loader([str(ROOT / ".collections")])
     Display().verbosity = 0
+    remember_compiled_templates()
 
 
 @functools.cache
@@ -171,7 +175,18 @@ class Fleet:
         found = self.inventory.get_host(host) if host else None
         options = {"ansible_check_mode": False, "ansible_diff_mode": False}
         values = options | self.variables.get_vars(play=play, host=found, task=task)
+        if "topology" in values and self._topology is not None:
+            values["fleet"] = self._topology
         return Templar(loader=self.loader, variables=values | _trusted(vars or {}))
+
+    @functools.cached_property
+    def _topology(self) -> Any:
+        """`fleet` as a plain value, as preflight.yml makes it; None where the run would be refused or sets its own."""
+        values = self.variables.get_vars(host=self.inventory.get_host(self.hosts[0]))
+        try:
+            return Templar(loader=self.loader, variables=values).template(trust_as_template("{{ fleet }}"))
+        except AnsibleError:
+            return None
 
     def _converge_tasks(self, play: Play, role: str) -> list[Task]:
         blocks = [
