@@ -66,6 +66,18 @@ def first_after(answers: Iterable[Answer], moment: float, kinds: frozenset[str])
     return round(min(ended) - moment, 3) if ended else None
 
 
+def first_by_a_new_server(answers: Iterable[Answer], moment: float, until: float = math.inf) -> tuple[str, float] | None:
+    """Which server was the first to answer between two moments that had never answered before, and how many seconds after the
+    first moment; None when there was none."""
+    good = [a for a in answers if a.server and not a.failure]
+    known = {a.server for a in good if a.ended < moment}
+    new = [(a.ended, a.server) for a in good if moment <= a.ended < until and a.server not in known]
+    if not new:
+        return None
+    ended, server = min(new)
+    return server, round(ended - moment, 3)
+
+
 def phase_of(answer: Answer, verb_start: float, verb_end: float) -> str:
     """When the request was due; one that was under way when the verb began, and failed then, is the verb's."""
     if answer.at < verb_start and not (answer.failure and answer.ended >= verb_start):

@@ -50,6 +50,8 @@ def table(report: Mapping[str, Any]) -> str:
         row = step.get("first_row_seconds")
         since = "" if row is None else f", a new row after {row:.2f} s"
         lines.append(f"second {step['start']:>6.1f} to {step['end']:>6.1f}: {step['name']}{code}{since}")
+        if new := step.get("new_server"):
+            lines.append(f"{'':<19}  first answer by a new server after {new['seconds']:.1f} s, by {new['name']}")
     lines += ["", "ledger:"]
     for kind, figures in report["ledger"].items():
         lines.append(f"  {kind}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items()))

@@ -54,6 +54,12 @@ SIZES = "tests/e2e/ledger/sizes"
 STOPPING = '{"fleet_provider_options": {"directory": "{{ inventory_dir }}/../..", "resize_stops": true}}'
 
 
+def scaled(tier: str, *counts: int) -> tuple[Step, ...]:
+    """A tier gets these numbers of hosts, one after another; the last is the number that the lab's inventory has."""
+    steps = [play("scale", "-e", f"fleet_tier={tier}", "-e", f"fleet_count={count}") for count in counts]
+    return (steps[0], *(step for after in steps[1:] for step in (wait(10), after)))
+
+
 def resized(tier: str, *options: str) -> tuple[Step, ...]:
     """Another size for a tier, and the one that the lab's inventory says: the fleet ends as it began."""
     chosen = ("-e", f"fleet_tier={tier}", *options)
@@ -96,13 +102,14 @@ VERBS: Mapping[str, Row] = {
     "failover": failed_over("kill", "MySQL's primary loses its power"),
     "failover-paused": failed_over("pause", "MySQL's primary stands still"),
     "failover-cut-off": failed_over("cut off", "MySQL's primary goes on, but nobody reaches it"),
-    "scale": Row(
-        "two app servers more, and two less",
-        (
-            play("scale", "-e", "fleet_tier=app_servers", "-e", "fleet_count=4"),
-            wait(10),
-            play("scale", "-e", "fleet_tier=app_servers", "-e", "fleet_count=2"),
-        ),
+    "scale": Row("two app servers more, and two less", scaled("app_servers", 4, 2)),
+    "scale-workers": Row("one worker host more, and one less", scaled("queue_workers", 2, 1)),
+    "scale-balancers": Row("one balancer more, and one less", scaled("load_balancers", 3, 2)),
+    "scale-replicas": Row(
+        "one MySQL replica more, a copy of the others, and one less",
+        scaled("mysql", 4, 3),
+        Rules(row_gap_seconds=1.5, two_primaries=0),
+        ROWS_MIX,
     ),
     "autoscale": Row(
         "more requests than two app servers can serve: the autoscaler adds some, and takes them back", (servers_follow_the_load(),)
@@ -110,14 +117,7 @@ VERBS: Mapping[str, Row] = {
     "autoscale-queue": Row(
         "thousands of jobs: the autoscaler adds worker processes, then hosts, and takes them back", (workers_follow_the_queue(),)
     ),
-    "redis_scale": Row(
-        "one Redis host more, and one less",
-        (
-            play("scale", "-e", "fleet_tier=redis_cluster", "-e", "fleet_count=4"),
-            wait(10),
-            play("scale", "-e", "fleet_tier=redis_cluster", "-e", "fleet_count=3"),
-        ),
-    ),
+    "redis_scale": Row("one Redis host more, and one less", scaled("redis_cluster", 4, 3)),
     "resize": Row("app servers get more memory, and give it back", resized("app_servers")),
     "resize-mysql": Row(
         "databases get more memory and give it back, while they run",

@@ -12,7 +12,7 @@ import math
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -190,9 +190,7 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
     deleted = scene.releases.by_deleted(answers)
     late = sorted(scene.load.late)
     late_ms = {n: round(figures.percentile(late, s) * 1000, 1) for n, s in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
-    for step in scene.steps:
-        if step["exit_code"] is not None:
-            step["first_row_seconds"] = figures.first_after(answers, step["start"], figures.ROWS)
+    since_commands(scene.steps, answers)
     breaches = verdict.breaches(
         options.row.rules,
         phases,
@@ -231,6 +229,19 @@ def _report(lab: Lab, options: Options, scene: Scene, audited: Mapping[str, Any]
         "notes": scene.notes,
         "breaches": breaches,
     }
+
+
+def since_commands(steps: Sequence[dict[str, Any]], answers: Sequence[figures.Answer]) -> None:
+    """Note in each step that is a command how long after its start a row was written, and a server answered that never had.
+
+    A new server is the doing of the command that began last.
+    """
+    commands = [step for step in steps if step["exit_code"] is not None]
+    ends = [*(step["start"] for step in commands[1:]), math.inf]
+    for step, end in zip(commands, ends, strict=True):
+        step["first_row_seconds"] = figures.first_after(answers, step["start"], figures.ROWS)
+        new = figures.first_by_a_new_server(answers, step["start"], end)
+        step["new_server"] = {"name": new[0], "seconds": new[1]} if new else None
 
 
 async def _look_around(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.e2e.ledger.figures import Answer, by_phase, longest_gap, percentile, phase_of
+from tests.e2e.ledger.figures import Answer, by_phase, first_by_a_new_server, longest_gap, percentile, phase_of
 
 
 def answer(at: float, took: float = 0.1, kind: str = "courses", method: str = "GET", **more: Any) -> Answer:
@@ -110,3 +110,21 @@ def test_a_pause_of_writes_shows_although_reads_go_on() -> None:
     assert gaps["all"]["seconds"] < 0.2
     assert gaps["rows"] == {"seconds": 4.0, "since": 5.1}
     assert gaps["writes"] == gaps["rows"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "until", "found"),
+    [
+        pytest.param(5.0, 30.0, ("app3", 15.0), id="the first of two that are new"),
+        pytest.param(5.0, 20.0, None, id="it came when the next command had begun"),
+        pytest.param(20.05, 30.0, ("app4", 2.05), id="one that answered before is not new"),
+        pytest.param(23.0, 99.0, None, id="nobody is new"),
+    ],
+)
+def test_the_first_answer_by_a_new_server(moment: float, until: float, found: tuple[str, float] | None) -> None:
+    answers = [answer(second, server=name) for second in range(30) for name in ("app1", "app2")]
+    answers += [answer(22, server="app4"), answer(19.9, server="app3"), answer(25, server="app3")]
+    # Nobody is served by a failure, nor by the balancer itself.
+    answers += [answer(6, server="app3", failure="HTTP 502"), answer(7)]
+    seen = first_by_a_new_server(answers, moment, until)
+    assert seen == (found and (found[0], pytest.approx(found[1])))

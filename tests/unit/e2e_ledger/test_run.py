@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.ledger.__main__ import options_of
 from tests.e2e.ledger.figures import Answer, by_phase
 from tests.e2e.ledger.report import table
-from tests.e2e.ledger.run import Refused, check
+from tests.e2e.ledger.run import Refused, check, since_commands
 
 
 @pytest.mark.parametrize("vip", ["192.0.2.10", "10.0.0.1", "198.20.0.1", "8.8.8.8"])
@@ -50,7 +51,10 @@ def test_the_table_shows_what_the_report_holds() -> None:
         {
             "name": "deploy", "about": "a release", "rate": 50.0, "kept_share": 0.7,
             "phases": by_phase(answers, 5, 10, 15),
-            "steps": [{"name": "ansible-playbook x", "start": 5.0, "end": 10.0, "exit_code": 3, "error": ""}],
+            "steps": [
+                {"name": "ansible-playbook x", "start": 5.0, "end": 10.0, "exit_code": 3, "error": "",
+                 "new_server": {"name": "app3", "seconds": 4.2}},
+            ],
             "ledger": {"jobs": {"acknowledged": 4, "done": 4}},
             "missing": ["job 4 (k): is queued"],
             "by_deleted_release": [],
@@ -62,5 +66,25 @@ def test_the_table_shows_what_the_report_holds() -> None:
             "breaches": ["1 POSTs were sent"],
         }
     )  # fmt: skip
-    for part in ("POST enrol: HTTP 502", "exit code 3", "job 4 (k): is queued", "BROKEN: 1 POSTs", "verdict: broken", "app1"):
+    for part in (
+        "POST enrol: HTTP 502", "exit code 3", "job 4 (k): is queued", "BROKEN: 1 POSTs", "verdict: broken", "app1",
+        "first answer by a new server after 4.2 s, by app3",
+    ):  # fmt: skip
         assert part in text
+
+
+def test_a_new_server_is_the_doing_of_the_command_that_began_last() -> None:
+    def step(name: str, start: float, code: int | None) -> dict[str, Any]:
+        return {"name": name, "start": start, "end": start + 9, "exit_code": code, "error": ""}
+
+    steps = [step("scale out", 10, 0), step("wait", 20, None), step("scale further", 30, 0)]
+    answers = [
+        Answer("courses", "GET", at, at, at + 0.1, server=name)
+        for at, name in ((5, "app1"), (25, "app3"), (26, "app1"), (36, "app4"), (38, "app3"))
+    ]
+    since_commands(steps, answers)
+    assert [step.get("new_server") for step in steps] == [
+        {"name": "app3", "seconds": 15.1},
+        None,
+        {"name": "app4", "seconds": 6.1},
+    ]
