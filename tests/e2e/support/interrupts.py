@@ -26,6 +26,8 @@ from tests.e2e.support.waiting import until
 CALLBACKS = ROOT / "tests/e2e/support/callbacks"
 # A step is met in its first half, but not later than this: long ones mostly wait.
 LATEST_SECONDS = 3.0
+# A run that lost SSH may go on with the hosts that it still reaches, to the end of what a whole scaling takes.
+SSH_LOST_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def interrupted(lab: Lab, verb: str, options: Sequence[str], step: Step, *, way:
         if way.name == "SSH lost":
             # A step of the control node itself: it loses whom it talks to next.
             with unreachable(lab, [host for host in step.hosts if host in lab.containers()] or lab.containers()):
-                run.wait(150)
+                run.wait(SSH_LOST_SECONDS)
         else:
             os.killpg(run.pid, signal.SIGINT if way.name == "Ctrl-C" else signal.SIGKILL)
             run.wait(60)
