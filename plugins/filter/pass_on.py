@@ -37,7 +37,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.handover import pass_on_rules, shared_from
+from ..module_utils.handover import shared_from
+from ..module_utils.pass_on import pass_on_rules
 
 
 def pass_on(settings: Mapping[str, Any]) -> str:

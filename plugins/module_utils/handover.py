@@ -4,8 +4,8 @@
 """A load balancer gives the shared address away and keeps the connections that it has.
 
 Who gives says so to its peers, twice a second, for as long as it has connections to the address; it goes on accepting what is sent to it.
-Who takes the address passes on to the giver, unchanged, each packet of a connection that it doesn't know (rules); new connections are its
-own. What the takers know of the giver is gone after some seconds without a word, so a giver that dies leaves nothing behind.
+Who takes the address passes on to the giver, unchanged, each packet of a connection that it doesn't know (pass_on.py); new connections are
+its own. What the takers know of the giver is gone after some seconds without a word, so a giver that dies leaves nothing behind.
 See docs/decisions/virtual-address.md.
 
 The role keepalived ships this file with its neighbour to each balancer, where it runs as `python3 -m graphic_school_handover.handover
@@ -28,9 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .traffic import connections
+from .open_connections import connections
 
-TABLE = "graphic_school_pass_on"
 UNIT = "graphic_school-handover.service"
 SETTINGS = Path("/etc/graphic_school/handover.json")
 # Seconds between two words of a giver, and after how many without one the takers forget it.
@@ -78,38 +77,6 @@ def shared_from(data: Mapping[str, Any]) -> Shared:
     peers = tuple(peer for peer in data["peers"] if ipaddress.ip_address(peer).version == version)
     ports = tuple(sorted({int(port) for port in data["ports"]}))
     return Shared(data["address"], data["own"], data["interface"], peers, ports, int(data["port"]), float(data["seconds"]))
-
-
-def pass_on_rules(shared: Shared) -> str:
-    """Return nft's input that passes on to a giver what belongs to it.
-
-    A packet is passed on when it opens no connection, no connection here is meant (only a listening socket would take it: "wildcard"),
-    and no peer has sent it (so none goes round in circles). Without a giver the lookup finds nothing, and the packet stays here.
-    """
-    family, kind, hops = ("ip", "ipv4_addr", "ttl") if shared.version == 4 else ("ip6", "ipv6_addr", "hoplimit")
-    anew = f"table {family} {TABLE}\ndelete table {family} {TABLE}\n"
-    if not shared.peers:
-        return anew
-    ports = ", ".join(map(str, shared.ports))
-    memory = f"flags dynamic,timeout; size 16; timeout {FORGET_SECONDS}s;"
-    return (
-        f"{anew}table {family} {TABLE} {{\n"
-        f"\tmap givers {{ type iface_index : {kind}; {memory} }}\n"
-        f"\tset links {{ type ether_addr; {memory} }}\n"
-        "\tchain arriving {\n"
-        # Before connections are tracked: those of others are none of this host's.
-        "\t\ttype filter hook prerouting priority -310; policy accept;\n"
-        f"\t\t{family} saddr {{ {', '.join(shared.peers)} }} udp dport {shared.port} {family} {hops} {HOP_LIMIT} jump told\n"
-        f"\t\t{family} daddr {shared.address} tcp dport {{ {ports} }} tcp flags & (fin | syn | rst | ack) != syn"
-        f" {family} {hops} > 1 ether saddr != @links socket wildcard 1 dup to meta iif map @givers drop\n"
-        "\t}\n"
-        "\tchain told {\n"
-        f"\t\tupdate @givers {{ meta iif : {family} saddr }}\n"
-        "\t\tupdate @links { ether saddr }\n"
-        "\t\tdrop\n"
-        "\t}\n"
-        "}\n"
-    )
 
 
 @dataclass(frozen=True)

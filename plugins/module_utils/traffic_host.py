@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .handover import SETTINGS, UNIT, holds, shared_from, unaware
+from .open_connections import connections
 from .redis_client import RedisReplyError, info
 from .redis_cluster import RedisClusterError, parse_nodes
 from .redis_driver import Tools, hand_over_to_replica, tools_for
@@ -23,7 +24,6 @@ from .traffic import (
     TIERS,
     Mark,
     TrafficError,
-    connections,
     mark_text,
     parse_mark,
     ruleset,
