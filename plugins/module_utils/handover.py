@@ -160,7 +160,7 @@ class Giver:
         paths = [self.proc / "net" / name for name in ("tcp", "tcp6")]
         tables = [path.read_text(encoding="ascii") for path in paths if path.exists()]
         held = holds(self.run(["/usr/sbin/ip", "-oneline", "address", "show"]), self.shared.address)
-        return Look(at, held, len(connections(tables, self.shared.ports, only=self.shared.address)))
+        return Look(at, held, len(connections(tables, self.shared.ports, only=self.shared.address, sending=True)))
 
     def _route(self, *words: str) -> None:
         self.run(["/usr/sbin/ip", f"-{self.shared.version}", "route", *words, "table", "local", "proto", ROUTE_PROTOCOL])

@@ -21,21 +21,21 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_open(state: str, queues: str) -> bool:
-    """Return whether a connection still has something to do; the end of the stream itself counts as one byte that is not acknowledged."""
-    return state == ESTABLISHED or (state in CLOSING and int(queues.partition(":")[0], 16) > 1)
+def _is_sending(state: str, queues: str) -> bool:
+    """Return whether a connection that is being closed has sent what has not arrived; the end of the stream itself counts as one byte."""
+    return state in CLOSING and int(queues.partition(":")[0], 16) > 1
 
 
-def connections(tables: Iterable[str], ports: Collection[int], only: str = "") -> tuple[str, ...]:
+def connections(tables: Iterable[str], ports: Collection[int], only: str = "", *, sending: bool = False) -> tuple[str, ...]:
     """Return the far ends ("address:port") of connections from other hosts to C(ports), from the texts of /proc/net/tcp and tcp6.
 
-    One that is being closed no longer counts once all of its answer has arrived. With C(only), those to this address.
+    With C(only), those to this address. Those that are being closed don't count; with C(sending), they do until their answer has arrived.
     """
     found = []
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            if len(fields) < 5 or not _is_open(fields[3], fields[4]):
+            if len(fields) < 5 or not (fields[3] == ESTABLISHED or (sending and _is_sending(fields[3], fields[4]))):
                 continue
             (near, near_port), (far, far_port) = (field.split(":") for field in fields[1:3])
             if int(near_port, 16) not in ports or near == far or _address(far).is_loopback:

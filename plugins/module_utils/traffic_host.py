@@ -38,6 +38,8 @@ QUIET_LOOKS = 3
 PAUSE = 0.2
 # Within this time everybody who sends to the shared address has learned who holds it now.
 ANNOUNCED_SECONDS = 0.5
+# Answers are done, and their last bytes are on the way: a client that has vanished is not waited for any longer.
+SENDING_SECONDS = 15
 
 
 class Run(Protocol):
@@ -81,9 +83,9 @@ class World:
         self.must("/usr/bin/systemctl", "stop", unit)
         self.must("/usr/bin/systemctl", "start", unit)
 
-    def remote_connections(self, ports: Iterable[int]) -> tuple[str, ...]:
+    def remote_connections(self, ports: Iterable[int], *, sending: bool = False) -> tuple[str, ...]:
         tables = [path.read_text(encoding="ascii") for name in ("tcp", "tcp6") if (path := self.proc / name).exists()]
-        return connections(tables, set(ports))
+        return connections(tables, set(ports), sending=sending)
 
     def page(self, port: int, path: str, domain: str = "localhost") -> tuple[int, str]:
         """Return status and body of a page of this host. Raises OSError or HTTPException."""
@@ -208,6 +210,10 @@ class LoadBalancer(Gate):
     after its answer.
     """
 
+    def __init__(self, world: World, settings: Mapping[str, Any]) -> None:
+        super().__init__(world, settings)
+        self.answered = world.clock.monotonic()
+
     def refuse(self) -> None:
         if not self.given["address"]:
             raise TrafficError(
@@ -227,8 +233,8 @@ class LoadBalancer(Gate):
     def _holds(self) -> bool:
         return holds(self.world.must("/usr/sbin/ip", "-oneline", "address", "show"), str(self.given["address"]))
 
-    def _connections(self) -> tuple[str, ...]:
-        return self.world.remote_connections(int(port) for port in self.given["ports"])
+    def _connections(self, *, sending: bool = False) -> tuple[str, ...]:
+        return self.world.remote_connections([int(port) for port in self.given["ports"]], sending=sending)
 
     def part(self) -> None:
         if self._holds():
@@ -251,7 +257,10 @@ class LoadBalancer(Gate):
     def busy(self) -> str:
         if self._holds():
             return f"it still holds {self.given['address']}"
-        ends = self._connections()
+        now = self.world.clock.monotonic()
+        if self._connections():
+            self.answered = now
+        ends = self._connections(sending=now - self.answered < SENDING_SECONDS)
         return summary(ends) if ends else ""
 
     def ill(self) -> str:

@@ -28,8 +28,6 @@ LOOPBACK6 = "   6: 00000000000000000000000001000000:0050 00000000000000000000000
     [
         pytest.param([HEAD + FROM_BALANCER], ["198.18.10.11:40000"], id="a balancer's connection counts"),
         pytest.param([HEAD + CLOSING], [], id="one that is being closed does not"),
-        pytest.param([HEAD + ENDING], [], id="nor one whose answer has arrived"),
-        pytest.param([HEAD + SENDING], ["198.18.10.11:40001"], id="one whose answer is on its way does"),
         pytest.param([HEAD + OTHER_PORT], [], id="nor one to another port"),
         pytest.param([HEAD + LOOPBACK + ITSELF], [], id="nor the host's own"),
         pytest.param([HEAD, HEAD + MAPPED], ["198.18.10.12:40005"], id="an IPv4 client of an IPv6 socket counts"),
@@ -39,6 +37,19 @@ LOOPBACK6 = "   6: 00000000000000000000000001000000:0050 00000000000000000000000
 )
 def test_connections_from_elsewhere_are_counted(tables: list[str], found: list[str]) -> None:
     assert list(connections(tables, {80})) == found
+
+
+@pytest.mark.parametrize(
+    ("row", "sending", "found"),
+    [
+        pytest.param(SENDING, True, ("198.18.10.11:40001",), id="its answer is on the way"),
+        pytest.param(ENDING, True, (), id="all but the end has arrived"),
+        pytest.param(CLOSING, True, (), id="nothing is left to do"),
+        pytest.param(SENDING, False, (), id="nobody asked for those"),
+    ],
+)
+def test_one_that_is_being_closed_counts_until_its_answer_has_arrived(row: str, sending: bool, found: tuple[str, ...]) -> None:
+    assert connections([HEAD + row], {80}, sending=sending) == found
 
 
 def test_those_to_one_address_are_counted_alone() -> None:

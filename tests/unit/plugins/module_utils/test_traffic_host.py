@@ -146,8 +146,8 @@ def test_a_mark_made_by_hand_counts(host: Host) -> None:
 class Balancer:
     """A host with the shared address, on which C(answers) more looks see somebody; notes what it is told to do."""
 
-    def __init__(self, tmp_path: Path, *, answers: int = 0, holds: bool = True, knows: bool = True) -> None:
-        self.answers, self.holds, self.knows = answers, holds, knows
+    def __init__(self, tmp_path: Path, *, answers: int = 0, holds: bool = True, knows: bool = True, state: str = "01") -> None:
+        self.answers, self.holds, self.knows, self.state = answers, holds, knows, state
         self.told: list[str] = []
         self.clock = Clock()
         self.proc = tmp_path / "net"
@@ -162,7 +162,7 @@ class Balancer:
 
     def _look(self) -> None:
         # 192.0.2.10:443 talks to 192.0.2.99:50000.
-        row = "   0: 0A0200C0:01BB 630200C0:C350 01 00000000:00000000 00:00000000 00000000     0        0 1 1\n"
+        row = f"   0: 0A0200C0:01BB 630200C0:C350 {self.state} 00000100:00000000 00:00000000 00000000     0        0 1 1\n"
         (self.proc / "tcp").write_text("  sl  local_address\n" + (row if self.answers > 0 else ""))
 
     def monotonic(self) -> float:
@@ -202,6 +202,12 @@ def test_an_answer_that_does_not_end_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrafficError, match=r"was not idle within 30 s: 1 open connection \(1 from 192.0.2.99\)"):
         balancer.host.leave(["load_balancers"], MARK, 30)
     assert not balancer.holds
+
+
+def test_a_client_that_vanished_before_its_last_bytes_keeps_nobody_waiting(tmp_path: Path) -> None:
+    balancer = Balancer(tmp_path, answers=10**6, state="04")
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert 15 <= balancer.clock.monotonic() < 17
 
 
 def test_a_drain_that_was_interrupted_is_finished(tmp_path: Path) -> None:
