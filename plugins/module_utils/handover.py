@@ -102,7 +102,7 @@ def why_it_ends(began: float, left: float | None, look: Look, seconds: float) ->
 
 def holds(printed: str, address: str) -> bool:
     """Return whether C(address) is among those that `ip -oneline address show` printed."""
-    return f" {address}/" in printed
+    return f" {ipaddress.ip_address(address)}/" in printed
 
 
 def sockets(shared: Shared) -> list[socket.socket]:

@@ -53,6 +53,10 @@ def test_who_holds_the_address(printed: str, held: bool) -> None:
     assert holds(printed, "192.0.2.10") is held
 
 
+def test_an_address_may_be_written_in_full() -> None:
+    assert holds("2: eth0    inet6 2001:db8::10/128 scope global\n", "2001:DB8:0::10")
+
+
 def test_a_peer_without_rules_is_known_by_its_refusal() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
