@@ -8,7 +8,6 @@ A host says itself, for each of its tiers, that it takes no new work: a file bel
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,10 +19,8 @@ MARKS = Path("/etc/graphic_school/out-of-traffic")
 # Tiers with a gate, in the order in which a host of several leaves: what takes work from outside comes first.
 TIERS = ("load_balancers", "app_servers", "queue_workers", "scheduler", "redis_cluster", "mysql")
 TABLE = "graphic_school_traffic"
-PAUSE_TABLE = "graphic_school_pause"
 # Shares of new connections, in percent, that a host takes one after the other while it comes back.
 SHARES = (10, 25, 50, 75)
-ESTABLISHED = "01"
 
 
 class TrafficError(Exception):
@@ -93,51 +90,9 @@ def ruleset(ports: Sequence[int], share: int = 0) -> str:
     )
 
 
-def pause_ruleset(address: str, ports: Sequence[int], seconds: int) -> str:
-    """Return nft's input that keeps new connections to C(address) waiting for C(seconds): what opens them is dropped, and sent again.
-
-    Their client tries again after a second, three and seven (RFC 6298). It ends by itself, whatever happens to who began it.
-    """
-    ip = ipaddress.ip_address(address)
-    listed = ", ".join(f"{port} timeout {seconds}s" for port in sorted(set(ports)))
-    return (
-        f"table inet {PAUSE_TABLE}\ndelete table inet {PAUSE_TABLE}\ntable inet {PAUSE_TABLE} {{\n"
-        f"\tset ports {{\n\t\ttype inet_service; flags timeout; elements = {{ {listed} }}\n\t}}\n\tchain input {{\n"
-        "\t\ttype filter hook input priority -10; policy accept;\n"
-        f"\t\tip{'6' if ip.version == 6 else ''} daddr {ip} tcp dport @ports tcp flags & (fin | syn | rst | ack) == syn drop\n\t}}\n}}\n"
-    )
-
-
 def steps(seconds: float) -> tuple[tuple[int, float], ...]:
     """Return the shares of a slow start that takes C(seconds), each with the seconds that it lasts; none for 0 seconds."""
     return tuple((share, seconds / len(SHARES)) for share in SHARES) if seconds > 0 else ()
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address that /proc/net/tcp or tcp6 writes as C(text): words of 32 bits in the byte order of the host."""
-    raw = b"".join(bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8))
-    address = ipaddress.ip_address(raw)
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def connections(tables: Iterable[str], ports: Collection[int], without: str = "") -> tuple[str, ...]:
-    """Return the far ends ("address:port") of connections from other hosts to C(ports), from the texts of /proc/net/tcp and tcp6.
-
-    Connections that are being closed no longer count: all of their answer was sent. Nor do those to the address C(without).
-    """
-    found = []
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) < 4 or fields[3] != ESTABLISHED:
-                continue
-            (near, near_port), (far, far_port) = (field.split(":") for field in fields[1:3])
-            if int(near_port, 16) not in ports or near == far or _address(far).is_loopback:
-                continue
-            if without and str(_address(near)) == without:
-                continue
-            found.append(f"{_address(far)}:{int(far_port, 16)}")
-    return tuple(sorted(found))
 
 
 def summary(ends: Sequence[str]) -> str:

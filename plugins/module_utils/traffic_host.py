@@ -11,23 +11,21 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
+from .handover import SETTINGS, UNIT, holds, shared_from, unaware
+from .open_connections import connections
 from .redis_client import RedisReplyError, info
 from .redis_cluster import RedisClusterError, parse_nodes
 from .redis_driver import Tools, hand_over_to_replica, tools_for
 from .traffic import (
     MARKS,
-    PAUSE_TABLE,
     TIERS,
     Mark,
     TrafficError,
-    connections,
     mark_text,
     parse_mark,
-    pause_ruleset,
     ruleset,
     steps,
     summary,
@@ -38,8 +36,10 @@ REFUSAL_UNIT = "graphic_school-traffic.service"
 # A tier is idle once it was seen idle this often in a row: a request may be between two connections.
 QUIET_LOOKS = 3
 PAUSE = 0.2
-# Seconds that new connections may wait on for keepalived, after the old ones had theirs.
-PAUSE_MARGIN = 3
+# Within this time everybody who sends to the shared address has learned who holds it now.
+ANNOUNCED_SECONDS = 0.5
+# Answers are done, and their last bytes are on the way: a client that has vanished is not waited for any longer.
+SENDING_SECONDS = 15
 
 
 class Run(Protocol):
@@ -65,6 +65,7 @@ class World:
     marks: Path = MARKS
     proc: Path = Path("/proc/net")
     slow_start: float = 0.0
+    handover: Path = SETTINGS
 
     def must(self, *command: str, text: str = "") -> str:
         """Run a command that has to succeed; returns its output. Raises TrafficError with what it said."""
@@ -82,9 +83,9 @@ class World:
         self.must("/usr/bin/systemctl", "stop", unit)
         self.must("/usr/bin/systemctl", "start", unit)
 
-    def remote_connections(self, ports: Iterable[int], without: str = "") -> tuple[str, ...]:
+    def remote_connections(self, ports: Iterable[int], *, sending: bool = False) -> tuple[str, ...]:
         tables = [path.read_text(encoding="ascii") for name in ("tcp", "tcp6") if (path := self.proc / name).exists()]
-        return connections(tables, set(ports), without)
+        return connections(tables, set(ports), sending=sending)
 
     def page(self, port: int, path: str, domain: str = "localhost") -> tuple[int, str]:
         """Return status and body of a page of this host. Raises OSError or HTTPException."""
@@ -205,9 +206,13 @@ class Service(Gate):
 class LoadBalancer(Gate):
     """keepalived's check fails while the mark is there, so another balancer takes the address.
 
-    An address that moves cuts what comes through it. So new connections wait for a moment, and nginx ends the others, each after its
-    answer; then keepalived gives the address away at once, and the new connections, which try again, reach the other balancer.
+    New connections come to that one from then on. Those that are open stay here, passed on by it (handover.py), until nginx has ended each
+    after its answer.
     """
+
+    def __init__(self, world: World, settings: Mapping[str, Any]) -> None:
+        super().__init__(world, settings)
+        self.answered = world.clock.monotonic()
 
     def refuse(self) -> None:
         if not self.given["address"]:
@@ -215,40 +220,47 @@ class LoadBalancer(Gate):
                 f"{self.world.host} shares no address with another balancer (fleet_vip is not set): take it out of your DNS or your "
                 "provider's balancer"
             )
+        if not self._holds():
+            return
+        if self.world.run(["/usr/bin/systemctl", "cat", UNIT])[0]:
+            raise TrafficError(f"{self.world.host} does not know yet how to give its address away; run site.yml for the balancers first")
+        if behind := unaware(shared_from(json.loads(self.world.handover.read_text(encoding="utf-8")))):
+            raise TrafficError(
+                f"{self.world.host} can't give {self.given['address']} away: {' and '.join(behind)} would cut what is being answered; run "
+                "site.yml for the balancers first"
+            )
 
     def _holds(self) -> bool:
-        return f" {self.given['address']}/" in self.world.must("/usr/sbin/ip", "-oneline", "address", "show")
+        return holds(self.world.must("/usr/sbin/ip", "-oneline", "address", "show"), str(self.given["address"]))
 
-    def _connections(self, without: str = "") -> tuple[str, ...]:
-        return self.world.remote_connections((int(port) for port in self.given["ports"]), without=without)
+    def _connections(self, *, sending: bool = False) -> tuple[str, ...]:
+        return self.world.remote_connections([int(port) for port in self.given["ports"]], sending=sending)
 
     def part(self) -> None:
-        grace = float(self.given.get("grace", 0))
-        if grace <= 0 or not self._holds():
-            return
-        rules = pause_ruleset(str(self.given["address"]), [int(port) for port in self.given["ports"]], ceil(grace) + PAUSE_MARGIN)
-        self.world.must("/usr/sbin/nft", "-f", "-", text=rules)
-        # Its workers end: idle connections at once, the others after their answer.
-        self.world.must("/usr/bin/systemctl", "reload", "nginx.service")
-        deadline = self.world.clock.monotonic() + grace
-        while self._connections() and self.world.clock.monotonic() < deadline:
-            self.world.clock.sleep(PAUSE / 4)
+        if self._holds():
+            # Before the mark: with it keepalived's check fails, and the address moves by itself.
+            self.world.must("/usr/bin/systemctl", "start", UNIT)
 
     def closed(self) -> bool:
         return not self._holds()
 
     def close(self) -> None:
         if not self.closed():
+            self.world.must("/usr/bin/systemctl", "start", UNIT)
             # Its last advert says that it goes: another one takes over within a fraction of a second instead of after failed checks.
             self.world.must("/usr/bin/systemctl", "restart", "keepalived.service")
-        self.world.run(["/usr/sbin/nft", "delete", "table", "inet", PAUSE_TABLE])
+            self.world.clock.sleep(ANNOUNCED_SECONDS)
+        if self._connections():
+            # Its workers end: idle connections at once, the others after their answer.
+            self.world.must("/usr/bin/systemctl", "reload", "nginx.service")
 
     def busy(self) -> str:
-        address = str(self.given["address"])
         if self._holds():
-            return f"it still holds {address}"
-        # What came through the shared address left with it; those who came to the host's own address end here.
-        ends = self._connections(without=address)
+            return f"it still holds {self.given['address']}"
+        now = self.world.clock.monotonic()
+        if self._connections():
+            self.answered = now
+        ends = self._connections(sending=now - self.answered < SENDING_SECONDS)
         return summary(ends) if ends else ""
 
     def ill(self) -> str:

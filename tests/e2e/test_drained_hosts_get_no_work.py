@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from lab import site
@@ -145,6 +148,50 @@ def asked_since(lab: Lab, host: str, moment: float) -> list[Any]:
     since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
     rows = map(json.loads, lab.ssh(host, "tail -n 500 /var/log/nginx/access.log").splitlines())
     return [row for row in rows if row["time"] > since and row["client"] not in watching]
+
+
+def test_what_is_being_answered_ends_when_the_address_moves(lab: Lab, visit: Callable[..., Visitor]) -> None:
+    """POSTs of five seconds, one begun each second on a connection of its own, from before the drain until after the undrain.
+
+    The first half of that time their body is on the way, so that what the client sends has to arrive too.
+    """
+    host = holder(lab)
+    stop, answers = threading.Event(), []
+
+    def slowly() -> Iterator[bytes]:
+        for _turn in range(10):
+            yield bytes(4096)
+            time.sleep(0.25)
+
+    def ask(visitor: Visitor) -> tuple[int, str]:
+        try:
+            answer = visitor.http.post("/api/slow?seconds=2.5", content=slowly(), headers={"Content-Type": "application/octet-stream"})
+        except httpx.TransportError as error:
+            return 0, repr(error)
+        return answer.status_code, answer.text[:200]
+
+    def keep_asking(pool: ThreadPoolExecutor) -> None:
+        visitor = visit(timeout=30, http2=False, keepalive=False)
+        while not stop.is_set():
+            answers.append(pool.submit(ask, visitor))
+            stop.wait(1)
+
+    with ThreadPoolExecutor(12) as pool:
+        asking = threading.Thread(target=keep_asking, args=(pool,), daemon=True)
+        asking.start()
+        try:
+            until("some are under way", lambda: len(answers) > 5, seconds=30)
+            with drained(lab, host):
+                assert holder(lab) != host
+                time.sleep(2)
+        finally:
+            stop.set()
+            asking.join()
+    moved = float(lab.ssh(host, "date +%s --date=\"$(systemctl show --property InactiveExitTimestamp --value graphic_school-handover)\""))
+    spanning = [row for row in asked_since(lab, host, moved + 2) if row["uri"].startswith("/api/slow")]
+    assert spanning, "the one that gave the address away went on answering"
+    assert [answer.result() for answer in answers if answer.result()[0] != 200] == []
+    until("nothing of it stays", lambda: not lab.ssh(host, "ip route show table local proto 201"), seconds=30)
 
 
 def test_a_drained_balancer_gives_the_address_away(lab: Lab, light_load: LightLoad) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.e2e.ledger.autoscale import servers_follow_the_load, workers_follow_the_queue
-from tests.e2e.ledger.schedule import MIX, ROWS_MIX
+from tests.e2e.ledger.schedule import LONG_MIX, MIX, ROWS_MIX
 from tests.e2e.ledger.steps import (
     Step,
     a_mysql_replica,
@@ -92,6 +92,7 @@ VERBS: Mapping[str, Row] = {
     "drain-balancer": Row(
         "the balancer with the VIP out of traffic, and in again",
         (play_at(holder_of_the_vip, "drain", "undrain"),),
+        mix=LONG_MIX,
     ),
     "switchover": Row(
         "another server becomes MySQL's primary",

@@ -27,6 +27,8 @@ MIX: Mapping[str, float] = {
 }
 # Where pauses of the database matter, more rows: with few a second, a second without one is nothing but chance.
 ROWS_MIX: Mapping[str, float] = {**MIX, "courses": 4, "session": 3, "enrol": 11}
+# Where long answers matter: about five of these POSTs, of five seconds each, are under way at any moment.
+LONG_MIX: Mapping[str, float] = {**MIX, "slow_post": 1.0}
 KEPT_SHARE = 0.7
 
 

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
 
+from plugins.module_utils.handover import Shared, shared_from
 from tests.unit.support.render import Fleet
 
 LB1: dict[str, Any] = {"name": "host1", "address": "192.0.2.11", "state": "active"}
@@ -98,3 +103,26 @@ def test_keepaliveds_check_and_nginxs_answer_agree_by_default() -> None:
 def test_a_host_that_is_no_balancer_is_refused_by_name() -> None:
     with pytest.raises(AnsibleError, match="host1 is not among the load balancers"):
         conf(keepalived_servers=[LB2])
+
+
+def test_the_address_can_be_given_away(tmp_path: Path) -> None:
+    files = Fleet(vars=ALONE).render_role("keepalived")
+    settings = json.loads(files["/etc/graphic_school/handover.json"])
+    assert shared_from(settings) == Shared("192.0.2.10", "192.0.2.11", "eth0", ("192.0.2.12",), (80, 443), 8112, 600)
+    assert "ip saddr { 192.0.2.12 } udp dport 8112 " in files["/etc/graphic_school/pass-on.nft"]
+    unit = files["/etc/systemd/system/graphic_school-handover.service"]
+    module = re.search(r"^ExecStart=/usr/bin/python3 -m (\S+) /etc/graphic_school/handover.json$", unit, flags=re.MULTILINE)
+    assert module
+    for path, text in files.items():
+        if path.startswith("/usr/local/lib/"):
+            shipped = tmp_path / path.removeprefix("/usr/local/lib/")
+            shipped.parent.mkdir(exist_ok=True)
+            shipped.write_text(text)
+    # Everything that it needs is there.
+    subprocess.run([sys.executable, "-c", f"import {module[1]}"], cwd=tmp_path, check=True, timeout=60)
+
+
+def test_a_balancer_alone_has_nobody_to_give_it_to() -> None:
+    files = Fleet(vars=ALONE | {"keepalived_servers": [LB1]}).render_role("keepalived")
+    assert json.loads(files["/etc/graphic_school/handover.json"])["peers"] == []
+    assert "dup" not in files["/etc/graphic_school/pass-on.nft"]

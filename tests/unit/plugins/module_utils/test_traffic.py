@@ -14,41 +14,13 @@ from plugins.module_utils.traffic import (
     Member,
     TrafficError,
     check_leaving,
-    connections,
     mark_text,
     parse_hosts,
     parse_mark,
-    pause_ruleset,
     ruleset,
     steps,
     summary,
 )
-
-HEAD = "  sl  local_address rem_address   st tx_queue rx_queue\n"
-# 198.18.10.21:80 ← 198.18.10.11:40000, and friends, as the kernel of a little-endian machine writes them.
-FROM_BALANCER = "   0: 150A12C6:0050 0B0A12C6:9C40 01 00000000:00000000\n"
-CLOSING = "   1: 150A12C6:0050 0B0A12C6:9C41 06 00000000:00000000\n"
-OTHER_PORT = "   2: 150A12C6:0016 0B0A12C6:9C42 01 00000000:00000000\n"
-LOOPBACK = "   3: 0100007F:0050 0100007F:9C43 01 00000000:00000000\n"
-ITSELF = "   4: 150A12C6:0050 150A12C6:9C44 01 00000000:00000000\n"
-MAPPED = "   5: 0000000000000000FFFF0000150A12C6:0050 0000000000000000FFFF00000C0A12C6:9C45 01 0:0\n"
-LOOPBACK6 = "   6: 00000000000000000000000001000000:0050 00000000000000000000000001000000:9C46 01 0:0\n"
-
-
-@pytest.mark.parametrize(
-    ("tables", "found"),
-    [
-        pytest.param([HEAD + FROM_BALANCER], ["198.18.10.11:40000"], id="a balancer's connection counts"),
-        pytest.param([HEAD + CLOSING], [], id="one that is being closed does not"),
-        pytest.param([HEAD + OTHER_PORT], [], id="nor one to another port"),
-        pytest.param([HEAD + LOOPBACK + ITSELF], [], id="nor the host's own"),
-        pytest.param([HEAD, HEAD + MAPPED], ["198.18.10.12:40005"], id="an IPv4 client of an IPv6 socket counts"),
-        pytest.param([HEAD, HEAD + LOOPBACK6], [], id="the IPv6 loopback does not"),
-        pytest.param(["", ""], [], id="no tables, no connections"),
-    ],
-)
-def test_connections_from_elsewhere_are_counted(tables: list[str], found: list[str]) -> None:
-    assert list(connections(tables, {80})) == found
 
 
 def test_a_wait_can_say_whom_it_waits_for() -> None:
@@ -65,13 +37,6 @@ def test_out_means_that_every_new_connection_is_refused() -> None:
 
 def test_a_share_lets_some_through() -> None:
     assert "numgen random mod 100 >= 25 reject" in ruleset([80], 25)
-
-
-@pytest.mark.parametrize(("address", "match"), [("192.0.2.10", "ip daddr 192.0.2.10 "), ("2001:db8::10", "ip6 daddr 2001:db8::10 ")])
-def test_new_connections_wait_no_longer_than_said_whoever_dies(address: str, match: str) -> None:
-    text = pause_ruleset(address, [443, 80], 5)
-    assert "elements = { 80 timeout 5s, 443 timeout 5s }" in text
-    assert f"{match}tcp dport @ports tcp flags & (fin | syn | rst | ack) == syn drop" in text
 
 
 @pytest.mark.parametrize(("ports", "share"), [([], 0), ([0], 0), ([70000], 0), ([80], 100), ([80], -1)])
