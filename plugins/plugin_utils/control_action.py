@@ -1,7 +1,7 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What actions that run on the control node alone have in common: how they begin, and how they keep files."""
+"""What actions that work on the control node have in common: how they begin, and how they keep files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ BY_SUFFIX = {".json": "json", ".md": "markdown", ".html": "html"}
 LOG_BYTES = 5_000_000
 
 
-class ControlAction(ActionBase):  # type: ignore[misc]
-    """An action that needs no connection, and in check mode knows itself what to leave out."""
+class Action(ActionBase):  # type: ignore[misc]
+    """An action whose arguments are checked, and which knows itself what to leave out in check mode."""
 
-    _requires_connection = False
     _supports_check_mode = True
     TRANSFERS_FILES = False
     SPEC: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -35,6 +34,12 @@ class ControlAction(ActionBase):  # type: ignore[misc]
     @abstractmethod
     def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Do it; what comes back is the task's result. Raises AnsibleActionFail."""
+
+
+class ControlAction(Action):
+    """One that needs no connection to its host."""
+
+    _requires_connection = False
 
 
 def tell(forms: Mapping[str, Callable[[], str]], form: str | None, file: str | None, variable: str) -> None:

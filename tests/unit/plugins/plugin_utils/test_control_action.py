@@ -25,25 +25,24 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("form", "name", "written", "shown"),
+    ("form", "name", "told"),
     [
-        pytest.param(None, None, None, "as text", id="nothing given: text on the screen"),
-        pytest.param("json", None, None, "{}", id="a form alone is for the screen"),
-        pytest.param(None, "it.json", "{}", "as text", id="the suffix tells the form of the file"),
-        pytest.param("markdown", "it.json", "# it", "as text", id="a form wins over the suffix"),
-        pytest.param(None, "it.html", "as text", "as text", id="a form that there isn't is text"),
-        pytest.param(None, "it", "as text", "as text", id="no suffix is text"),
+        pytest.param(None, None, (None, "as text"), id="nothing given: text on the screen"),
+        pytest.param("json", None, (None, "{}"), id="a form alone is for the screen"),
+        pytest.param(None, "it.json", ("{}", "as text"), id="the suffix tells the form of the file"),
+        pytest.param("markdown", "it.json", ("# it", "as text"), id="a form wins over the suffix"),
+        pytest.param(None, "it.html", ("as text", "as text"), id="a form that there isn't is text"),
+        pytest.param(None, "it", ("as text", "as text"), id="no suffix is text"),
     ],
 )
-def test_forms(screen: list[str], tmp_path: Path, form: str | None, name: str | None, written: str | None, shown: str) -> None:
+def test_forms(screen: list[str], tmp_path: Path, form: str | None, name: str | None, told: tuple[str | None, str]) -> None:
     file = str(tmp_path / name) if name else None
     tell(FORMS, form, file, "plan_file")
-    assert screen == [shown]
-    assert (Path(file).read_text() if file else None) == written
+    assert (Path(file).read_text() if file else None, *screen) == told
 
 
 def test_a_file_that_cannot_be_written_is_named_with_its_variable(tmp_path: Path) -> None:
-    with pytest.raises(AnsibleActionFail, match="plan_file .*/none/it can't be written: No such file"):
+    with pytest.raises(AnsibleActionFail, match=r"plan_file .*/none/it can't be written: No such file"):
         tell(FORMS, None, str(tmp_path / "none/it"), "plan_file")
 
 
