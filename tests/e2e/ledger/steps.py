@@ -387,8 +387,11 @@ def whole() -> Step:
 
 
 def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
+    wait_until_lab_is_whole(stage.lab, seconds)
+
+
+def wait_until_lab_is_whole(lab: Lab, seconds: float = 120) -> None:
     """Deep health, every app server serving, every Redis instance linked, every MySQL replica running."""
-    lab = stage.lab
 
     def well() -> bool:
         with visiting(lab.url, lab.vip, lab.ca_file, timeout=5) as visitor:
