@@ -213,7 +213,12 @@ def ask(connection, statement):
         return cursor.fetchall()
 """
 # Below everything else of the host, which goes on watching.
-BURN = "for _ in $(seq $(grep -c ^processor /proc/cpuinfo)); do nice -n 19 timeout 300 sh -c 'while :; do :; done' & done; exec sleep infinity"
+BURN = """\
+for _ in $(seq $(grep -c ^processor /proc/cpuinfo)); do
+    nice -n 19 timeout 300 sh -c 'while :; do :; done' &
+done
+exec sleep infinity
+"""
 # The kernel ends this program first, should it come to that.
 EAT = """\
 import time
