@@ -12,10 +12,12 @@ ARGS ?=
 OPTIONS ?=
 # Which interruptions `make interrupts` tries, by number; all when empty.
 STEPS ?=
+# Which alerts `make alerts` makes fire, in pytest's words ("HostDown or DiskFull"); all when empty.
+ALERTS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts alerts test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +61,9 @@ e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledg
 
 interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each step, and see that the next run finishes (STEPS=1-4 for some)
 	@STEPS="$(STEPS)" $(VENV)/pytest tests/e2e/test_interrupted_verbs_finish.py -m interrupts -v -s $(if $(filter none,$(VERB)),,-k $(VERB))
+
+alerts: .lab/dev-venv ## Make what each alert warns of really so, and see it fire and end (a watched demo; ALERTS="HostDown or DiskFull" for some)
+	@$(VENV)/pytest tests/e2e/test_alerts_fire.py -m alerts -v -s $(if $(ALERTS),-k "$(ALERTS)")
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check

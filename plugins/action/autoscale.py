@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.urls import open_url
-from ansible.plugins.action import ActionBase
 
 from ..module_utils import autoscale_loop as loop
 from ..module_utils.autoscale import HOLD, changes_from, decide, members_from, samples_from
 from ..module_utils.autoscale_policy import AUTOSCALED, AutoscaleError, Policy, policies_from
 from ..module_utils.fleet_lock import Holder, parse_lock, process_began, refusal
+from ..module_utils.prometheus_client import Fetch, Prometheus, PrometheusError, fetcher
+from ..plugin_utils.control_action import ControlAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "url": {"type": "str", "required": True},
@@ -40,23 +37,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        hostvars = (task_vars or {})["hostvars"]
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        fetch = fetcher(arguments["user"], arguments["password"], arguments["ca_file"], arguments["seconds"], "autoscale")
         try:
-            return {**result, "changed": False, **look(arguments, hostvars, fetcher(arguments), bool(self._task.check_mode))}
+            return {"changed": False, **look(arguments, task_vars["hostvars"], fetch, bool(self._task.check_mode))}
         except AutoscaleError as error:
             raise AnsibleActionFail(str(error)) from error
 
 
 def look(
-    arguments: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], fetch: Callable[[str], bytes], check_mode: bool = False
+    arguments: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], fetch: Fetch, check_mode: bool = False
 ) -> dict[str, Any]:
     """A decision for each policy, and the work that follows. Raises AutoscaleError for policies and variables that can't be."""
     fleet = arguments["fleet"]
@@ -81,7 +74,7 @@ def _tier(
     policy: Policy,
     arguments: Mapping[str, Any],
     hostvars: Mapping[str, Mapping[str, Any]],
-    fetch: Callable[[str], bytes],
+    fetch: Fetch,
     history: list[dict[str, Any]],
     *,
     lock_holder: str,
@@ -100,17 +93,13 @@ def _tier(
             f"autoscale policy of {policy.tier}: minimum {policy.minimum} is above {policy.maximum}, the most that fleet_maximum, "
             "fleet_address_pool and hosts that stand by allow; lower it, or allow more"
         )
-    where = str(arguments["url"]).rstrip("/")
+    prometheus = Prometheus(str(arguments["url"]), fetch)
     changes = changes_from(history, policy.tier)
-
-    def ask(question: str) -> list[loop.Series]:
-        return loop.series_from(fetch(f"{where}/api/v1/query?{urlencode({'query': question})}"), where)
-
     try:
-        now = ask("time()")[0].points[0][1]
-        states = {name: loop.last_values(ask(question)) for name, question in loop.state_questions(policy, names).items()}
-        samples = loop.sample_rows([(signal, ask(question)) for signal, question in loop.questions(policy, names)], now)
-    except loop.SignalError as error:
+        now = prometheus.query("time()")[0].points[0][1]
+        states = {name: loop.last_values(prometheus.query(question)) for name, question in loop.state_questions(policy, names).items()}
+        samples = loop.sample_rows([(signal, prometheus.query(question)) for signal, question in loop.questions(policy, names)], now)
+    except PrometheusError as error:
         members = members_from(loop.member_rows(pool, hostvars, {}, {}, workers=has_workers))
         decision = decide(policy, members, [], time.time(), changes, lock_holder=lock_holder, dry_run=dry_run)
         row = loop.without_answer(decision, str(error))
@@ -149,7 +138,7 @@ def lock_holders(path: Path) -> list[str]:
     return found
 
 
-def read_history(path: Path, url: str, fetch: Callable[[str], bytes]) -> list[dict[str, Any]]:
+def read_history(path: Path, url: str, fetch: Fetch) -> list[dict[str, Any]]:
     """Earlier decisions: this control host's own, and on a new one what the monitoring host shows. Raises AutoscaleError."""
     if path.exists():
         try:
@@ -158,30 +147,5 @@ def read_history(path: Path, url: str, fetch: Callable[[str], bytes]) -> list[di
             raise AutoscaleError(f"{path} can't be read: {error.strerror}; see who owns it") from error
     try:
         return loop.history_from(fetch(url).decode("utf-8", "replace"), url)
-    except (loop.SignalError, AutoscaleError):
+    except (PrometheusError, AutoscaleError):
         return []
-
-
-def fetcher(arguments: Mapping[str, Any]) -> Callable[[str], bytes]:
-    """Fetch a URL with the login and the authority of the arguments; SignalError when nobody answers, or not to us."""
-    login = base64.b64encode(f"{arguments['user']}:{arguments['password']}".encode()).decode("ascii")
-    headers = {"Authorization": f"Basic {login}"} if arguments["user"] else {}
-
-    def fetch(url: str) -> bytes:
-        where = url.partition("?")[0]
-        try:
-            answer = open_url(
-                url, headers=headers, timeout=arguments["seconds"], ca_path=arguments["ca_file"] or None, use_proxy=False, use_netrc=False
-            )
-            body: bytes = answer.read()
-            return body
-        except HTTPError as error:
-            if error.code in (400, 422):
-                return error.read()
-            raise loop.SignalError(f"Prometheus at {where} answers {error.code} {error.reason}") from error
-        except URLError as error:
-            raise loop.SignalError(f"Prometheus at {where} can't be asked: {error.reason}") from error
-        except (OSError, ValueError) as error:
-            raise loop.SignalError(f"Prometheus at {where} can't be asked: {error}") from error
-
-    return fetch

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.autoscale_loop import Kept, failed, history_from, kept, line
 from ..module_utils.autoscale_policy import AutoscaleError
+from ..plugin_utils.control_action import ControlAction, bound, replace
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "directory": {"type": "path", "required": True},
@@ -26,17 +25,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "finished": {"type": "bool", "default": False},
     "error": {"type": "str", "default": ""},
 }
-LOG_BYTES = 5_000_000
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         # Ansible's own strings carry tags, which are not for files.
         decisions = json.loads(json.dumps(arguments["decisions"]))
         earlier = json.loads(json.dumps(arguments["earlier"]))
@@ -52,8 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for row in found.logged:
             # Each on a line of its own, for extensions/eda/playbooks/look.yml.
             Display().display(line(row))
-        text = json.dumps(found.rows, indent=1, ensure_ascii=False) + "\n"
-        return {**result, "changed": bool(found.logged), "publish": found.publish, "text": text}
+        return {"changed": bool(found.logged), "publish": found.publish, "text": text_of(found)}
 
 
 def _keep(folder: Path, decisions: list[dict[str, Any]], earlier: list[dict[str, Any]], *, write: bool) -> Kept:
@@ -65,11 +58,13 @@ def _keep(folder: Path, decisions: list[dict[str, Any]], earlier: list[dict[str,
     with (folder / "decisions.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = kept(history_from(file.read_text("utf-8"), str(file)) if file.exists() else earlier, decisions)
-        partial = file.with_suffix(f".{os.getpid()}.part")
-        partial.write_text(json.dumps(found.rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        partial.replace(file)
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.old"))
+        replace(file, text_of(found))
+        bound(log)
         with log.open("a", encoding="utf-8") as sink:
             sink.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in found.logged)
     return found
+
+
+def text_of(found: Kept) -> str:
+    """The decisions as they are kept and shown."""
+    return json.dumps(found.rows, indent=1, ensure_ascii=False) + "\n"

@@ -10,30 +10,27 @@ import subprocess
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+from ..plugin_utils.control_action import ControlAction
 
 # Of what a command that failed has said, as much as a person reads.
 TOLD = 2000
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "argv": {"type": "list", "elements": "str", "required": True},
+    "chdir": {"type": "path"},
+    "seconds": {"type": "float", "default": 600},
+}
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _requires_connection = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(
-            {
-                "argv": {"type": "list", "elements": "str", "required": True},
-                "chdir": {"type": "path"},
-                "seconds": {"type": "float", "default": 600},
-            }
-        )[1]
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         argv, seconds = arguments["argv"], arguments["seconds"]
         words = shlex.join(argv)
         if self._task.check_mode:
-            return {**result, "changed": True, "argv": argv, "stdout_lines": []}
+            return {"changed": True, "argv": argv, "stdout_lines": []}
         try:
             done = subprocess.run(
                 argv, cwd=arguments["chdir"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
@@ -46,4 +43,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip())[-TOLD:]
             raise AnsibleActionFail(f"{words} ended with {done.returncode}: {said}")
-        return {**result, "changed": True, "argv": argv, "stdout_lines": done.stdout.splitlines()}
+        return {"changed": True, "argv": argv, "stdout_lines": done.stdout.splitlines()}

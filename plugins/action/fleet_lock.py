@@ -15,30 +15,26 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.fleet_lock import FleetLockError, Holder, lock_text, parse_lock, process_began, taken, verb_of
+from ..plugin_utils.control_action import ControlAction
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "path": {"type": "path", "required": True},
+    "verb": {"type": "str", "default": ""},
+    "patience": {"type": "float", "default": 0},
+    "beside": {"type": "list", "elements": "str", "default": []},
+    "otherwise": {"type": "str", "default": ""},
+    "inventory": {"type": "path", "default": ""},
+}
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _requires_connection = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(
-            {
-                "path": {"type": "path", "required": True},
-                "verb": {"type": "str", "default": ""},
-                "patience": {"type": "float", "default": 0},
-                "beside": {"type": "list", "elements": "str", "default": []},
-                "otherwise": {"type": "str", "default": ""},
-                "inventory": {"type": "path", "default": ""},
-            }
-        )[1]
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         path = Path(arguments["path"]).expanduser().absolute()
-        result |= {"changed": False, "path": str(path), "beside": [], "inventory_changed": False}
+        result: dict[str, Any] = {"changed": False, "path": str(path), "beside": [], "inventory_changed": False}
         if self._task.check_mode:
             return result
         # Tasks run in short-lived children of the process that has to be remembered.

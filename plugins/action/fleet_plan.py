@@ -10,16 +10,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
-from ansible.utils.display import Display
 
 from ..module_utils.fleet_plan import FORMATS, Plan, headline, plan_from, read_record, render, scrubbed
+from ..plugin_utils.control_action import ControlAction, tell
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "playbook": {"type": "str", "default": "site"},
@@ -27,7 +27,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "file": {"type": "path"},
     "seconds": {"type": "int", "default": 1800},
 }
-BY_SUFFIX = {".json": "json", ".md": "markdown"}
 CALLBACK = "graphic_school.scaling.run_record"
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 # What can't be asked for a second time, and the options that give it in a file.
@@ -38,24 +37,13 @@ PROMPTS = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        file = Path(arguments["file"]) if arguments["file"] else None
-        form = arguments["format"] or (BY_SUFFIX.get(file.suffix, "text") if file else "text")
-        plan = self._plan(arguments["playbook"], arguments["seconds"], task_vars or {})
-        if file:
-            try:
-                file.write_text(render(plan, form), encoding="utf-8")
-            except OSError as error:
-                raise AnsibleActionFail(f"plan_file {file} can't be written: {error.strerror}") from error
-        Display().display("\n" + render(plan, "text" if file else form))
-        result.update(changed=False, headline=headline(plan))
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        plan = self._plan(arguments["playbook"], arguments["seconds"], task_vars)
+        tell({form: partial(render, plan, form) for form in FORMATS}, arguments["format"], arguments["file"], "plan_file")
+        result: dict[str, Any] = {"changed": False, "headline": headline(plan)}
         if plan.refusals:
             reasons = "\n".join(f"{row.host}: {row.message}" for row in plan.refusals)
             return {**result, "failed": True, "msg": f"{headline(plan)}\n{reasons}"}

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.urls import open_url
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ..module_utils.prometheus_client import Prometheus, PrometheusError
+from ..module_utils.prometheus_client import Prometheus, PrometheusError, fetcher
 from ..module_utils.report import Policy, Report, ReportError, machines_from, make_report, policy_from, sizes_from
 from ..module_utils.report_history import HOUR, QUERIES, History, step_for
 from ..module_utils.report_html import as_html
 from ..module_utils.report_render import FORMATS, as_json, as_markdown, as_text, headline
+from ..plugin_utils.control_action import ControlAction, tell
 
 POLICY = (
     "history_hours", "window_hours", "cpu_percent", "memory_percent", "connections_percent", "children_percent", "pool_percent",
@@ -40,32 +36,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     # As they come: what is wrong with one is said in the words of its variable.
     **{name: {"type": "raw"} for name in POLICY},
 }
-BY_SUFFIX = {".json": "json", ".md": "markdown", ".html": "html"}
 # What is read of a host's variables.
 HOST_VARIABLES = (
     "fleet_sizes", "fleet_storage", "capacity_settings", "php_fpm_max_children", "mysql_max_connections", "mysql_buffer_pool_mb",
     "mysql_settings", "queue_workers_programs", "queue_workers_processes",
 )  # fmt: skip
-
-
-def fetcher(user: str, password: str, ca_file: str | None, seconds: int) -> Callable[[str], bytes]:
-    """Fetch a URL with a login and an authority; every way to fail is one sentence that says what to do."""
-
-    def fetch(url: str) -> bytes:
-        where = url.partition("?")[0]
-        login = {"url_username": user, "url_password": password, "force_basic_auth": True} if user else {}
-        try:
-            return bytes(open_url(url, timeout=seconds, ca_path=ca_file, **login).read())
-        except HTTPError as error:
-            if error.code in (400, 422, 503):  # Prometheus says itself what is wrong
-                return bytes(error.read())
-            cure = "check report_user and report_password" if error.code in (401, 403) else "check report_url"
-            raise PrometheusError(f"{where} answers {error.code} {error.reason}: {cure}") from error
-        except Exception as error:
-            cure = "check report_url and report_ca_file, and that the host with Prometheus runs (status.yml)"
-            raise PrometheusError(f"{where} does not answer: {error}; {cure}") from error
-
-    return fetch
 
 
 def ask(prometheus: Prometheus, policy: Policy, now: float) -> History:
@@ -92,18 +67,12 @@ def url_of(fleet: Mapping[str, Any], given: str | None) -> str:
     return f"https://{hosts[0]['address']}/fleet"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        file = Path(arguments["file"]) if arguments["file"] else None
-        form = arguments["format"] or (BY_SUFFIX.get(file.suffix, "text") if file else "text")
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         try:
-            report, history = self._report(arguments, (task_vars or {})["hostvars"])
+            report, history = self._report(arguments, task_vars["hostvars"])
         except (ReportError, PrometheusError) as error:
             raise AnsibleActionFail(str(error)) from error
         forms: dict[str, Callable[[], str]] = {
@@ -112,13 +81,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "markdown": lambda: as_markdown(report),
             "html": lambda: as_html(report, history),
         }
-        if file:
-            try:
-                file.write_text(forms[form](), encoding="utf-8")
-            except OSError as error:
-                raise AnsibleActionFail(f"report_file {file} can't be written: {error.strerror}") from error
-        Display().display("\n" + forms["text" if file else form]())
-        result.update(changed=False, headline=headline(report), report=report.as_dict())
+        tell(forms, arguments["format"], arguments["file"], "report_file")
+        result: dict[str, Any] = {"changed": False, "headline": headline(report), "report": report.as_dict()}
         if report.refused:
             reasons = "\n".join(verdict.reason for verdict in report.refusals)
             result.update(failed=True, msg=f"{headline(report)}\n{reasons}")
@@ -136,7 +100,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         sizes = sizes_from(fleet_sizes, arguments["prices"])
         prometheus = Prometheus(
             url_of(fleet, arguments["url"]),
-            fetcher(arguments["user"], arguments["password"], arguments["ca_file"], arguments["seconds"]),
+            fetcher(arguments["user"], arguments["password"], arguments["ca_file"], arguments["seconds"], "report"),
         )
         history = ask(prometheus, policy, time.time())
         machines = machines_from(fleet, known, sizes, fleet_sizes, history)

@@ -9,11 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.fleet_status import Limits, as_text, assess, count
+from ..plugin_utils.control_action import ControlAction, write
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "fleet": {"type": "dict", "required": True},
@@ -26,14 +25,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         limits = Limits(
             lag_seconds=arguments["lag_seconds"],
             queue_jobs=arguments["queue_jobs"],
@@ -44,12 +39,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         status = assess(arguments["fleet"], arguments["answers"], limits)
         data = json.loads(json.dumps(status.as_dict(), default=str))
         if arguments["file"]:
-            try:
-                Path(arguments["file"]).write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            except OSError as error:
-                raise AnsibleActionFail(f"status_file {arguments['file']} can't be written: {error.strerror}") from error
+            write(Path(arguments["file"]), json.dumps(data, indent=2, sort_keys=True) + "\n", "status_file")
         Display().display(f"\n{as_text(status)}\n")
-        result.update(changed=False, healthy=status.healthy, status=data)
+        result: dict[str, Any] = {"changed": False, "healthy": status.healthy, "status": data}
         if not status.healthy:
             lines = "\n".join(str(finding) for finding in status.ill)
             result.update(failed=True, msg=f"The fleet is not healthy, {count(len(status.ill))}:\n{lines}")

@@ -15,7 +15,8 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+
+from ..plugin_utils.control_action import ControlAction, bound
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "playbooks": {"type": "list", "elements": "str", "required": True},
@@ -25,25 +26,20 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "seconds": {"type": "int", "default": 3600},
 }
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
-LOG_BYTES = 5_000_000
 # Of what a run that failed has said, as much as a person reads.
 TOLD = 1500
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    _supports_check_mode = True
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         named = [str(word) for word in context.CLIARGS.get("args") or ()]
         command = command_for(arguments, [word for word in sys.argv[1:] if word not in named])
         began = time.monotonic()
         if not self._task.check_mode:
             follow(command, Path(arguments["log"]), arguments["seconds"])
-        return {**result, "changed": True, "playbooks": arguments["playbooks"], "seconds": round(time.monotonic() - began, 1)}
+        return {"changed": True, "playbooks": arguments["playbooks"], "seconds": round(time.monotonic() - began, 1)}
 
 
 def command_for(arguments: dict[str, Any], words: Sequence[str]) -> list[str]:
@@ -61,8 +57,7 @@ def command_for(arguments: dict[str, Any], words: Sequence[str]) -> list[str]:
 def follow(command: Sequence[str], log: Path, seconds: float) -> None:
     """Run the command, its output to the log's end. Raises AnsibleActionFail with the last that it said."""
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".old"))
+    bound(log)
     with log.open("a", encoding="utf-8") as sink:
         sink.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {' '.join(command[1:])}\n")
         sink.flush()

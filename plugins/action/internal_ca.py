@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..module_utils import internal_ca
+from ..plugin_utils.control_action import ControlAction
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "directory": {"type": "path", "required": True},
@@ -32,13 +32,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if not internal_ca.HAS_CRYPTOGRAPHY:
             raise AnsibleActionFail("internal_ca needs cryptography on the control node: pip install cryptography")
         try:
@@ -56,4 +53,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         except internal_ca.InternalCaError as error:
             raise AnsibleActionFail(str(error)) from error
-        return {**result, "changed": bool(made), "issued": made}
+        return {"changed": bool(made), "issued": made}

@@ -8,30 +8,27 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.mysql_probe import probe
+from ..plugin_utils.control_action import Action
 
 STATE = "graphic_school.scaling.mysql_state"
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "address": {"type": "str", "required": True},
+    "ssh_port": {"type": "int", "default": 22},
+    "health_port": {"type": "int", "default": 9200},
+    "seconds": {"type": "float", "default": 1.0},
+    "state": {"type": "dict", "default": {}},
+}
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(
-            {
-                "address": {"type": "str", "required": True},
-                "ssh_port": {"type": "int", "default": 22},
-                "health_port": {"type": "int", "default": 9200},
-                "seconds": {"type": "float", "default": 1.0},
-                "state": {"type": "dict", "default": {}},
-            }
-        )[1]
+class ActionModule(Action):
+    SPEC = ARGUMENTS
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         seen = probe(arguments["address"], arguments["ssh_port"], arguments["health_port"], arguments["seconds"])
-        result |= {"changed": False, "seen": seen}
+        result: dict[str, Any] = {"changed": False, "seen": seen}
         if not seen["ssh"]:
             return {**result, "server": _silent("SSH does not answer")}
         try:

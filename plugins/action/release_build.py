@@ -10,48 +10,45 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..module_utils.release import ReleaseError, parse_source, parse_steps
 from ..module_utils.release_ledger import Seen, choose, parse
+from ..plugin_utils.control_action import Action
 from ..plugin_utils.release_build import Builder, Wish
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "source": {"type": "dict", "required": True},
+    "steps": {"type": "list", "elements": "raw", "default": []},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "cache": {"type": "path", "required": True},
+    "keep": {"type": "int", "default": 10},
+    "release": {"type": "str", "default": ""},
+    "root": {"type": "path", "default": ""},
+    "known_bad": {"type": "str", "choices": ["stay", "refuse", "take"], "default": "stay"},
+}
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(
-            {
-                "source": {"type": "dict", "required": True},
-                "steps": {"type": "list", "elements": "raw", "default": []},
-                "exclude": {"type": "list", "elements": "str", "default": []},
-                "cache": {"type": "path", "required": True},
-                "keep": {"type": "int", "default": 10},
-                "release": {"type": "str", "default": ""},
-                "root": {"type": "path", "default": ""},
-                "known_bad": {"type": "str", "choices": ["stay", "refuse", "take"], "default": "stay"},
-            }
-        )[1]
+class ActionModule(Action):
+    SPEC = ARGUMENTS
+
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         builder = Builder(Path(arguments["cache"]).expanduser().absolute(), arguments["keep"])
         try:
             if arguments["release"]:
-                return {**result, "changed": False, **self._named(builder, arguments["release"])}
+                return {"changed": False, **self._named(builder, arguments["release"])}
             wish = Wish(parse_source(arguments["source"]), parse_steps(arguments["steps"]), tuple(arguments["exclude"]))
             found = builder.find(wish)
             choice = choose(found.release, self._seen(arguments["root"], task_vars), arguments["known_bad"])
             if choice.release != found.release:
                 self._display.warning(f"{choice.why}; staying with release {choice.release}")
-                return {**result, "changed": False, "instead_of": found.release, "why": choice.why, **self._named(builder, choice.release)}
+                return {"changed": False, "instead_of": found.release, "why": choice.why, **self._named(builder, choice.release)}
             archive = builder.archive(found.release)
             built = not archive.is_file()
             if not self._task.check_mode:
                 archive, built = builder.build(wish, found)
         except ReleaseError as error:
             raise AnsibleActionFail(str(error)) from error
-        return {**result, "changed": built, "release": found.release, "commit": found.commit, "archive": str(archive)}
+        return {"changed": built, "release": found.release, "commit": found.commit, "archive": str(archive)}
 
     @staticmethod
     def _named(builder: Builder, release: str) -> dict[str, Any]:
@@ -59,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         archive = builder.archive(release)
         return {"release": release, "commit": "", "archive": str(archive) if archive.is_file() else ""}
 
-    def _seen(self, root: str, task_vars: dict[str, Any] | None) -> Seen:
+    def _seen(self, root: str, task_vars: dict[str, Any]) -> Seen:
         """Return what the host of this task remembers of releases."""
         if not root:
             return Seen("", (), {})

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
+from ..plugin_utils.control_action import ControlAction, replace
 from ..plugin_utils.scaled_inventory import ScaledInventoryError, addresses, merged
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -22,13 +21,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    _requires_connection = False
-    TRANSFERS_FILES = False
+class ActionModule(ControlAction):
+    SPEC = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+    def work(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         path = Path(arguments["path"])
         before = path.read_text("utf-8") if path.exists() else ""
         try:
@@ -40,17 +36,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except (ScaledInventoryError, OSError) as error:
             raise AnsibleActionFail(str(error)) from error
         diff = {"before": before, "after": after, "before_header": str(path), "after_header": str(path)}
-        return {**result, "changed": after != before, "path": str(path), "diff": diff}
+        return {"changed": after != before, "path": str(path), "diff": diff}
 
 
 def _replace(path: Path, text: str) -> None:
-    """The whole file or the old one, whenever this is interrupted; an empty file is none."""
-    if not text:
+    """The whole file or the old one; an empty file is none."""
+    if text:
+        replace(path, text)
+    else:
         path.unlink(missing_ok=True)
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.md")
-    try:
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,11 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = """
 name: run_record
 type: aggregate
-short_description: Write what each task returned to a file, one JSON object a line
+short_description: Write when each task began and what it returned to a file, one JSON object a line
 version_added: "0.2.0"
 author:
   - graphic_school.scaling contributors (@graphic-school)
 description:
+  - A line has C(at) (seconds since 1970), C(play) and C(task); with C(host) it is a result there, without one the task begins. The last has
+    C(end).
   - P(graphic_school.scaling.fleet_plan#module) reads a run in check mode with it; on a real run it tells what was done in the same form.
   - Results of tasks with C(no_log) arrive censored. The file is readable by its owner only.
 requirements:
@@ -27,6 +29,7 @@ options:
 
 import json
 import os
+import time
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -34,8 +37,13 @@ from ansible.plugins.callback import CallbackBase
 LEFT_OUT = ("invocation", "exception", "ansible_loop_var", "warnings_deprecated")
 
 
+def _name(task: Any) -> str:
+    """Its name without its role's, which has a field of its own."""
+    return str(task.get_name().rpartition(" : ")[2])
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Appends a line as soon as a result is there, so that an interrupted run is told up to where it came."""
+    """Appends a line as soon as something is known, so that an interrupted run is told up to where it came."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -53,12 +61,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._file = os.fdopen(handle, "w", encoding="utf-8")
 
     def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row, default=str) + "\n")
+        self._file.write(json.dumps({"at": time.time(), **row}, default=str) + "\n")
         self._file.flush()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._play = play.get_name()
         self._write({"play": self._play})
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self._write({"play": self._play, "task": _name(task)})
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        self._write({"play": self._play, "task": _name(task)})
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        self._write({"end": True})
 
     def _record(self, result: Any, outcome: str) -> None:
         task = getattr(result, "task", None) or result._task
@@ -69,7 +86,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             {
                 "play": self._play,
                 "role": role,
-                "task": task.get_name().rpartition(" : ")[2],
+                "task": _name(task),
                 "action": task.resolved_action or task.action,
                 "host": host.get_name(),
                 "outcome": outcome,

@@ -34,17 +34,4 @@ options:
           host: {description: The host it runs on; replicas avoid their primary's host., type: str, required: true}
           address: {description: Where it listens., type: str, required: true}
           port: {description: Its port., type: int, required: true}
-  user:
-    description: ACL user that may manage the cluster.
-    type: str
-    default: default
-  passwords:
-    description: Its password; while passwords change, also the one before. The first that works is used.
-    type: list
-    elements: str
-    default: []
-  timeout:
-    description: Seconds that each wait (for answers, for agreement, for data on replicas) may take.
-    type: float
-    default: 60
 """

@@ -17,6 +17,7 @@ from typing import Any
 from .autoscale import HOLD, IN, OUT, Decision, moment
 from .autoscale_policy import MEAN, AutoscaleError, Policy
 from .capacity import CapacityError, host_from, number_from, settings_from, size_host
+from .prometheus_client import Series
 from .scale_plan import MAXIMUM, STANDBY, ScaleError, parse_pool
 
 # Decisions that the page shows.
@@ -29,46 +30,12 @@ PROCESSES = "queue_workers_processes"
 VERB = "autoscale"
 
 
-class SignalError(RuntimeError):
-    """Prometheus did not say what was asked; one sentence: the thing, the value, the cure."""
-
-
 # --- Prometheus -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Series:
-    """One series: its labels, and its values as (seconds since 1970, value), oldest first."""
-
-    labels: Mapping[str, str]
-    points: tuple[tuple[float, float], ...]
-
-    @property
-    def source(self) -> str:
-        """The host or queue that it is of, "" when it is of the whole fleet."""
-        return next((self.labels[name] for name in ("host", "queue") if self.labels.get(name)), "")
-
-
-def series_from(body: bytes, where: str) -> list[Series]:
-    """The series of an answer to C(/api/v1/query), whatever their kind. Raises SignalError; C(where) names the server."""
-    try:
-        answer = json.loads(body)
-        if answer["status"] != "success":
-            raise SignalError(f"Prometheus at {where} refuses the question: {answer.get('error', answer['status'])}")
-        kind, rows = answer["data"]["resultType"], answer["data"]["result"]
-        if kind == "scalar":
-            return [Series({}, (_point(rows),))]
-        return [
-            Series({str(key): str(value) for key, value in row["metric"].items()}, tuple(map(_point, row.get("values") or [row["value"]])))
-            for row in rows
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = body[:80].decode("utf-8", "replace").strip()
-        raise SignalError(f"{where} is not Prometheus, it said: {said!r}; set autoscale_url to what stands before /api/v1") from error
-
-
-def _point(row: Sequence[Any]) -> tuple[float, float]:
-    return float(row[0]), float(row[1])
+def source_of(series: Series) -> str:
+    """The host or queue that it is of, "" when it is of the whole fleet."""
+    return next((series.labels[name] for name in ("host", "queue") if series.labels.get(name)), "")
 
 
 def _selector(series: str, labels: Mapping[str, str], seconds: int) -> str:
@@ -110,13 +77,13 @@ def sample_rows(answers: Iterable[tuple[str, Iterable[Series]]], now: float) -> 
         for series in answer:
             for time, value in series.points:
                 key = (signal, json.dumps([dict(series.labels), time], sort_keys=True))
-                found[key] = {"signal": signal, "source": series.source, "value": value, "age": now - time}
+                found[key] = {"signal": signal, "source": source_of(series), "value": value, "age": now - time}
     return list(found.values())
 
 
 def last_values(answer: Iterable[Series]) -> dict[str, float]:
     """The newest value by host."""
-    return {series.source: series.points[-1][1] for series in answer if series.points and math.isfinite(series.points[-1][1])}
+    return {source_of(series): series.points[-1][1] for series in answer if series.points and math.isfinite(series.points[-1][1])}
 
 
 # --- members ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules that work on Redis Clusters take: their options (documented in doc_fragments/redis_pools.py), and what these mean."""
+"""What the modules that work on Redis Clusters take: their options (documented in doc_fragments/redis_*.py), and what these mean."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _POOL: Mapping[str, Any] = {
     "leaving": {"type": "list", "elements": "str", "default": []},
     "instances": {"type": "list", "elements": "dict", "required": True, "options": _INSTANCE},
 }
-POOLS_SPEC: Mapping[str, Any] = {
-    "pools": {"type": "list", "elements": "dict", "required": True, "options": _POOL},
+LOGIN_SPEC: Mapping[str, Any] = {
     "user": {"type": "str", "default": "default"},
     "passwords": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "timeout": {"type": "float", "default": 60},
+}
+POOLS_SPEC: Mapping[str, Any] = {
+    "pools": {"type": "list", "elements": "dict", "required": True, "options": _POOL},
+    **LOGIN_SPEC,
 }
 
 

@@ -172,21 +172,24 @@ def _out(
         addresses.add(address)
         rows.append(Member(name, address, made=True, new=True))
         why.append(f"{name} is new: {wish.provider} makes it{' with ' + address if address else ''}")
-    entries: dict[str, Mapping[str, Any] | None] = {row.name: _entry(row, "active", "joining") for row in rows}
-    settled: dict[str, Mapping[str, Any] | None] = {row.name: _entry(row, "active", "") for row in rows}
-    entries |= {row.name: _entry(row, "draining", "leaving") for row in gone}
-    settled |= {row.name: _left(row) for row in gone}
     why += [f"{row.name} was on its way out: it is finished" for row in gone]
+    return _plan(wish, len(staying) - len(joining), rows, gone, why)
+
+
+def _plan(wish: Wish, before: int, coming: Iterable[Member], going: Iterable[Member], why: Iterable[str]) -> Plan:
+    """Who comes ends active and who goes ends gone; of both only what scaling made is made, or destroyed."""
+    coming, going = tuple(coming), tuple(going)
     return Plan(
         tier=wish.tier,
-        before=len(staying) - len(joining),
+        before=before,
         after=wish.count,
-        join=tuple(row.name for row in rows),
-        leave=tuple(row.name for row in gone),
-        create=tuple(row.name for row in rows if row.made),
-        destroy=tuple(row.name for row in gone if row.made),
-        entries=entries,
-        settled=settled,
+        join=tuple(row.name for row in coming),
+        leave=tuple(row.name for row in going),
+        create=tuple(row.name for row in coming if row.made),
+        destroy=tuple(row.name for row in going if row.made),
+        entries={row.name: _entry(row, "active", "joining") for row in coming}
+        | {row.name: _entry(row, "draining", "leaving") for row in going},
+        settled={row.name: _entry(row, "active", "") for row in coming} | {row.name: _left(row) for row in going},
         why=tuple(why),
     )
 
@@ -212,19 +215,7 @@ def _in(wish: Wish, everyone: Sequence[Member], staying: Sequence[Member], prima
     why = [f"{member.name} was on its way out: it is finished" for member in leaving]
     why += [f"{member.name} leaves: {'it is destroyed' if member.made else 'it stands by from then on'}" for member in chosen]
     why += [f"{member.name} was on its way in: it is finished" for member in kept]
-    return Plan(
-        tier=wish.tier,
-        before=len(staying) - len(joining),
-        after=wish.count,
-        join=tuple(row.name for row in kept),
-        leave=tuple(row.name for row in out),
-        create=tuple(row.name for row in kept if row.made),
-        destroy=tuple(row.name for row in out if row.made),
-        entries={row.name: _entry(row, "draining", "leaving") for row in out}
-        | {row.name: _entry(row, "active", "joining") for row in kept},
-        settled={row.name: _left(row) for row in out} | {row.name: _entry(row, "active", "") for row in kept},
-        why=tuple(why),
-    )
+    return _plan(wish, len(staying) - len(joining), kept, out, why)
 
 
 def _entry(row: Member, state: str, phase: str) -> dict[str, Any]:

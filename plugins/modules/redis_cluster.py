@@ -15,7 +15,7 @@ description:
     cluster is finished; a right one is left alone, also after failovers.
   - Refuses by name what could lose keys.
 author: graphic_school.scaling contributors (@graphic-school)
-extends_documentation_fragment: [graphic_school.scaling.redis_pools]
+extends_documentation_fragment: [graphic_school.scaling.redis_pools, graphic_school.scaling.redis_login]
 attributes:
   check_mode:
     description: Returns the steps without taking them; an instance that doesn't answer counts as a fresh one.

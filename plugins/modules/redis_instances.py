@@ -15,6 +15,7 @@ description:
   - What only a restart can change is named, or with O(restart=true) done, one instance after the other, where a primary
     hands its slots to a replica first.
 author: graphic_school.scaling contributors (@graphic-school)
+extends_documentation_fragment: [graphic_school.scaling.redis_login]
 options:
   instances:
     description: The instances on this host, as the filter P(graphic_school.scaling.redis_layout#filter) lays them out.
@@ -31,15 +32,6 @@ options:
     description: Further directives whose values are never shown, for all instances, such as C(masterauth).
     type: dict
     default: {}
-  user:
-    description: ACL user that may manage instances.
-    type: str
-    default: default
-  passwords:
-    description: Its password; while passwords change, also the one before. The first that works is used.
-    type: list
-    elements: str
-    default: []
   restart:
     description: Restart what needs it. Run this on one host at a time.
     type: bool
@@ -54,10 +46,6 @@ options:
     type: list
     elements: str
     default: []
-  timeout:
-    description: Seconds that each wait may take.
-    type: float
-    default: 60
 attributes:
   check_mode:
     description: Reports what would be set; instances that don't answer are left out.
@@ -116,6 +104,7 @@ from ..module_utils.redis_driver import (
     tools_for,
 )
 from ..module_utils.redis_layout import acl_revision
+from ..module_utils.redis_options import LOGIN_SPEC
 
 
 def load_acl(connection: Connection, path: str, check: bool, changing: list[str]) -> bool:
@@ -174,12 +163,10 @@ def main() -> None:
         argument_spec={
             "instances": {"type": "list", "elements": "dict", "required": True, "options": instance_spec},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "user": {"type": "str", "default": "default"},
-            "passwords": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "restart": {"type": "bool", "default": False},
             "restart_units": {"type": "list", "elements": "str", "default": []},
             "changed_paths": {"type": "list", "elements": "str", "default": []},
-            "timeout": {"type": "float", "default": 60},
+            **LOGIN_SPEC,
         },
         supports_check_mode=True,
     )

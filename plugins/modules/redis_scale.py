@@ -15,7 +15,7 @@ description:
   - State is read from the instances. A run that was interrupted anywhere is finished by the next one.
   - Run it once, on a host that reaches all instances and stays. Two runs on one host wait for each other.
 author: graphic_school.scaling contributors (@graphic-school)
-extends_documentation_fragment: [graphic_school.scaling.redis_pools]
+extends_documentation_fragment: [graphic_school.scaling.redis_pools, graphic_school.scaling.redis_login]
 options:
   batch_slots:
     description: How many slots move at once. An instance serves nobody while a batch moves.

@@ -24,6 +24,7 @@ import yaml
 from lab import site
 from tests.e2e.support.interrupts import (
     WAYS,
+    Record,
     Step,
     Trial,
     Way,
@@ -31,7 +32,6 @@ from tests.e2e.support.interrupts import (
     chosen,
     environment,
     interrupted,
-    rows,
     steps,
 )
 from tests.e2e.support.lab import ROOT, Lab, good
@@ -89,10 +89,10 @@ class Interruptions:
 
     def record(self, name: str, *options: str) -> list[Step]:
         """The steps of a whole run, which is made unless only some trials are asked for and an earlier run has told them."""
-        told = self.folder / f"{name}.steps"
-        if not (os.environ.get("STEPS") and told.exists() and "end" in (rows(told) or [{}])[-1]):
+        told = self.folder / f"{name}.record"
+        if not (os.environ.get("STEPS") and "end" in (Record(told).rows() or [{}])[-1]):
             good(self.lab.play(f"playbooks/{self.verb}.yml", *options, env=environment(True, told)))
-        return steps(rows(told))
+        return steps(Record(told).rows())
 
     def trial(self, number: int, step: Step, way: Way, options: list[str], finished: Callable[[LightLoad, float], object]) -> None:
         begin = time.time()

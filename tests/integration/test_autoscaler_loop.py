@@ -36,10 +36,13 @@ def rulebook() -> Path | None:
     return made[0] if made else Path(found) if found else None
 
 
-RULEBOOK = rulebook()
-pytestmark = pytest.mark.skipif(
-    RULEBOOK is None or not shutil.which("java"), reason="ansible-rulebook or Java is missing: `make autoscale` brings both"
-)
+def the_rulebook() -> Path:
+    """ansible-rulebook, which without Java does nothing; what is missing is a failure."""
+    found = rulebook()
+    if found is None or not shutil.which("java"):
+        missing = "ansible-rulebook" if found is None else "Java"
+        pytest.fail(f"{missing} is missing: `make proof` and `make autoscale` install Java and ansible-rulebook", pytrace=False)
+    return found
 
 
 def free_port() -> int:
@@ -65,7 +68,7 @@ class Loop:
         return file.read_text().split() if file.exists() else []
 
     def start(self) -> Loop:
-        assert RULEBOOK is not None
+        rulebook = the_rulebook()
         venv = Path(sys.executable).parent.parent
         values = autoscale.variables(venv, self.interval, "127.0.0.1", self.port, dry_run=False)
         look = f"env > {self.folder}/environment; echo $$ >> {self.folder}/looks; sleep {self.look_seconds}"
@@ -80,7 +83,7 @@ class Loop:
         }
         with (self.folder / f"log-{self.port}").open("wb") as log:
             self.process = subprocess.Popen(
-                autoscale.command(RULEBOOK, self.folder / "loop.lock", file), env=environment, stdout=log, stderr=log
+                autoscale.command(rulebook, self.folder / "loop.lock", file), env=environment, stdout=log, stderr=log
             )
         return self
 

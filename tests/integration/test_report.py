@@ -134,7 +134,7 @@ def test_too_little_history_for_anyone_is_a_failure_with_its_cure(server: Server
     [
         pytest.param({"report_password": "wrong"}, "answers 401 Unauthorized: check report_user and report_password", id="password"),
         pytest.param({"report_ca_file": "/etc/ssl/certs/ca-certificates.crt"}, "check report_url and report_ca_file", id="authority"),
-        pytest.param({"report_url": "https://localhost:1"}, "does not answer: ", id="address"),
+        pytest.param({"report_url": "https://localhost:1"}, "can't be asked: ", id="address"),
         pytest.param({"report_prices": {"smal": 1}}, "report_prices: smal is not a size (did you mean small?)", id="price table"),
         pytest.param({"report_cpu_percent": 600}, "report_cpu_percent must be from 1 to 100, not: 600", id="target"),
         pytest.param({"report_file": "/nonexistent/report.md"}, "report_file /nonexistent/report.md can't be written", id="file"),

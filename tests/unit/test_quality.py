@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from ansible.errors import AnsibleError
 
 from plugins.module_utils.fleet import KNOWN_KEYS
 from tests.unit.support.render import ROOT, Fleet, role_names
+from tests.unit.support.scripts import script
 
 INVENTORIES = ["inventories/lab", "inventories/example"]
 # Host data that the `fleet` filter reads, so it belongs to no role although it looks like it.
@@ -296,12 +296,7 @@ def test_every_promise_has_a_scenario_and_a_proof() -> None:
 
 
 def variables_page() -> Any:
-    path = ROOT / "docs" / "generate_variables.py"
-    spec = importlib.util.spec_from_file_location("generate_variables", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/generate_variables.py")
 
 
 def test_the_page_of_variables_knows_every_key_of_the_fleet() -> None:

@@ -11,7 +11,6 @@ plays the whole fleet needs few processor cycles for it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import signal
 import ssl
@@ -23,12 +22,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 from tests.e2e.ledger.http1 import Client, Failed
 from tests.e2e.ledger.steps import Stage, Step
 from tests.e2e.support.lab import ROOT, Lab
+from tests.e2e.support.monitoring import first_above, prometheus, value
 
 # Of the autoscaler's own parts: how long each may take at the most.
 OUT_SECONDS, BACK_SECONDS = 420.0, 600.0
@@ -115,31 +113,6 @@ def autoscaler(stage: Stage) -> Iterator[None]:
                 process.kill()
 
 
-@dataclass(frozen=True)
-class Monitoring:
-    """What the monitoring host tells whoever has the login."""
-
-    lab: Lab
-
-    def get(self, path: str) -> Any:
-        (host,) = self.lab.tier("monitoring")[:1]
-        login = base64.b64encode(f"fleet:{self.lab.credentials['vault_monitoring_web_password']}".encode()).decode()
-        request = Request(f"https://{self.lab.address(host)}/fleet/{path}", headers={"Authorization": f"Basic {login}"})
-        with urlopen(request, timeout=10, context=ssl.create_default_context(cafile=str(self.lab.ca_file))) as answer:
-            return json.loads(answer.read())
-
-    def value(self, expr: str) -> float | None:
-        """The value now, None when there is none."""
-        result = self.get(f"api/v1/query?{urlencode({'query': expr})}")["data"]["result"]
-        return float(result[0]["value"][1]) if result else None
-
-    def first_above(self, expr: str, limit: float, since: float) -> float | None:
-        """When the value was above the limit first, in seconds since 1970."""
-        question = {"query": f"{expr} > {limit}", "start": f"{since:.0f}", "end": f"{time.time():.0f}", "step": "1"}
-        result = self.get(f"api/v1/query_range?{urlencode(question)}")["data"]["result"]
-        return min((float(row["values"][0][0]) for row in result), default=None)
-
-
 def decisions(tier: str, since: float) -> list[dict[str, Any]]:
     """What was decided about the tier since then and not only held, oldest first, from the control node's own file."""
     file = ROOT / ".lab" / "secrets" / "autoscale" / "decisions.json"
@@ -173,7 +146,7 @@ def servers_follow_the_load(rate: float = 27.0, limit: float = 2.0) -> Step:
     """From two app servers: requests that two can't serve, until response time is under the limit; then none, until there are two."""
 
     def run(stage: Stage) -> None:
-        monitoring = Monitoring(stage.lab)
+        asked = prometheus(stage.lab)
         pressure = Pressure(stage.lab, "GET", "/api/slow?seconds=1", rate)
         since = time.time()
         with autoscaler(stage):
@@ -181,13 +154,13 @@ def servers_follow_the_load(rate: float = 27.0, limit: float = 2.0) -> Step:
                 pressure.start()
                 begun = {*stage.lab.tier("app_servers")}
                 wait_for(stage, "a new app server answers", lambda: bool({*pressure.servers} - begun), OUT_SECONDS)
-                trigger = monitoring.first_above(P95, limit, since)
+                trigger = first_above(asked, P95, limit, since, time.time())
                 first = min(when for name, when in pressure.servers.items() if name not in begun)
                 if trigger is not None:
                     stage.note(f"{first - trigger:.1f} s from the first sample above {limit:g} s to the new server's first answer")
                 wait_for(
                     stage, f"response time falls below {limit:g} s",
-                    lambda: (monitoring.value(P95) or 0.0) < limit, OUT_SECONDS,
+                    lambda: (value(asked, P95) or 0.0) < limit, OUT_SECONDS,
                 )  # fmt: skip
                 stage.note(f"response time is below {limit:g} s {time.time() - since:.0f} s after the load began")
             finally:
@@ -204,7 +177,7 @@ def workers_follow_the_queue(jobs: int = 5000, rate: float = 60.0) -> Step:
     """Jobs by the thousand: first more processes, then more hosts, until the queue is empty and everything is as before."""
 
     def run(stage: Stage) -> None:
-        monitoring = Monitoring(stage.lab)
+        asked = prometheus(stage.lab)
         key = f"flood-{int(time.time())}"
 
         def job(number: int) -> bytes:
@@ -227,7 +200,7 @@ def workers_follow_the_queue(jobs: int = 5000, rate: float = 60.0) -> Step:
                     lambda: any(row["desired"] > 1 and "finished" in row for row in decisions("queue_workers", flooded)), OUT_SECONDS,
                 )  # fmt: skip
                 wait_for(stage, "every job was sent", lambda: pressure.sent >= jobs, OUT_SECONDS)
-                wait_for(stage, "the queue is empty", lambda: (monitoring.value(QUEUE) or 0.0) < 1, BACK_SECONDS)
+                wait_for(stage, "the queue is empty", lambda: (value(asked, QUEUE) or 0.0) < 1, BACK_SECONDS)
                 stage.note(f"the queue is empty {time.time() - flooded:.0f} s after the flood began")
             finally:
                 pressure.stop()

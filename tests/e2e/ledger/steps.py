@@ -238,22 +238,29 @@ def rebooted(choose: Callable[[Lab], str]) -> Step:
     return _during(choose, "reboot", restarted)
 
 
+CUT = "ledger"
+
+
+def cut(policy: str, coming: str, going: str) -> str:
+    """The shell command that lays a rule for what comes to a host and one for what leaves it into a table of their own."""
+    rules = f"add table inet {CUT}\n" + "".join(
+        f"add chain inet {CUT} {hook} {{ type filter hook {hook} priority -300; policy {policy}; }}\nadd rule inet {CUT} {hook} {rule}\n"
+        for hook, rule in (("input", coming), ("output", going))
+    )
+    return f"printf '%s' {shlex.quote(rules)} | nft -f -"
+
+
 def cut_off(choose: Callable[[Lab], str], tier: str) -> Step:
     """The hosts of a tier reach the host no more, nor it them; everybody else does."""
 
     @contextmanager
     def partitioned(stage: Stage, host: str) -> Iterator[None]:
         peers = ", ".join(stage.lab.address(name) for name in stage.lab.tier(tier))
-        rules = "".join(
-            f"add chain inet ledger {hook} {{ type filter hook {hook} priority -300; }}\n"
-            f"add rule inet ledger {hook} ip {side} {{ {peers} }} drop\n"
-            for hook, side in (("input", "saddr"), ("output", "daddr"))
-        )
-        stage.lab.ssh(host, f"printf '%s' {shlex.quote('add table inet ledger' + chr(10) + rules)} | nft -f -")
+        stage.lab.ssh(host, cut("accept", f"ip saddr {{ {peers} }} drop", f"ip daddr {{ {peers} }} drop"))
         try:
             yield
         finally:
-            stage.lab.ssh(host, "nft delete table inet ledger")
+            stage.lab.ssh(host, f"nft delete table inet {CUT}")
 
     return _during(choose, f"cut off {tier} from", partitioned)
 
@@ -351,12 +358,7 @@ def lost(choose: Callable[[Lab], str], how: str) -> Step:
         host = choose(stage.lab)
         stage.note(f"{how} {host}")
         if how == "cut off":
-            rules = "".join(
-                f"add chain inet ledger {hook} {{ type filter hook {hook} priority -300; policy drop; }}\n"
-                f"add rule inet ledger {hook} meta {direction} lo accept\n"
-                for hook, direction in (("input", "iif"), ("output", "oif"))
-            )
-            stage.lab.inside(host, f"printf '%s' {shlex.quote('add table inet ledger' + chr(10) + rules)} | nft -f -")
+            stage.lab.inside(host, cut("drop", "meta iif lo accept", "meta oif lo accept"))
         else:
             stage.lab.podman(how, host)
 
@@ -385,8 +387,11 @@ def whole() -> Step:
 
 
 def wait_until_whole(stage: Stage, seconds: float = 120) -> None:
+    wait_until_lab_is_whole(stage.lab, seconds)
+
+
+def wait_until_lab_is_whole(lab: Lab, seconds: float = 120) -> None:
     """Deep health, every app server serving, every Redis instance linked, every MySQL replica running."""
-    lab = stage.lab
 
     def well() -> bool:
         with visiting(lab.url, lab.vip, lab.ca_file, timeout=5) as visitor:

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import site
-from tests.e2e.support.lab import ROOT, Lab, begun
+from tests.e2e.support.lab import Lab, begun
 from tests.e2e.support.waiting import until
 
-CALLBACKS = ROOT / "tests/e2e/support/callbacks"
 # A step is met in its first half, but not later than this: long ones mostly wait.
 LATEST_SECONDS = 3.0
 # A run that lost SSH may go on with the hosts that it still reaches, to the end of what a whole scaling takes.
@@ -69,35 +68,50 @@ def environment(accelerate: bool, record: Path) -> dict[str, str]:
     """The environment of a run that tells its steps."""
     return {
         **site.environment(Path(sys.prefix), accelerate=accelerate),
-        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-        "ANSIBLE_CALLBACKS_ENABLED": "steps",
-        "E2E_STEPS": str(record),
+        "ANSIBLE_CALLBACKS_ENABLED": "graphic_school.scaling.run_record",
+        "GRAPHIC_SCHOOL_RUN_RECORD": str(record),
     }
 
 
-def rows(record: Path) -> list[dict[str, Any]]:
-    """What a run wrote until now; a line that is being written is not there yet."""
-    text = record.read_text("utf-8") if record.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+class Record:
+    """What a run writes of itself (plugins/callback/run_record.py), read along: each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._read = path, 0
+        self._rows: list[dict[str, Any]] = []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines until now; one that is being written is not there yet."""
+        if self.path.exists():
+            with self.path.open("rb") as record:
+                record.seek(self._read)
+                lines, _end, _rest = record.read().rpartition(b"\n")
+            self._rows += [json.loads(line) for line in lines.splitlines()]
+            self._read += len(lines) + 1 if lines else 0
+        return self._rows
 
 
 def steps(told: Sequence[Mapping[str, Any]]) -> list[Step]:
     """The steps of a whole run that changed something, in their order."""
     found: list[Step] = []
     turns: Counter[tuple[str, str]] = Counter()
-    begins = [index for index, row in enumerate(told) if "task" in row or "end" in row]
+    begins = [index for index, row in enumerate(told) if _begins(row) or "end" in row]
     for begin, end in pairwise(begins):
         name = (told[begin]["play"], told[begin]["task"])
         turns[name] += 1
-        hosts = tuple(sorted({row["host"] for row in told[begin:end] if "host" in row}))
+        hosts = tuple(sorted({row["host"] for row in told[begin:end] if row.get("result", {}).get("changed")}))
         if hosts:
             found.append(Step(*name, turns[name], told[end]["at"] - told[begin]["at"], hosts))
     return found
 
 
+def _begins(row: Mapping[str, Any]) -> bool:
+    return "task" in row and "host" not in row
+
+
 def reached(told: Sequence[Mapping[str, Any]], step: Step) -> bool:
     """Whether the run has begun the step."""
-    return sum((row.get("play"), row.get("task")) == (step.play, step.task) for row in told) >= step.turn
+    return sum(_begins(row) and (row["play"], row["task"]) == (step.play, step.task) for row in told) >= step.turn
 
 
 @contextmanager
@@ -125,12 +139,12 @@ def unreachable(lab: Lab, hosts: Sequence[str]) -> Iterator[None]:
 def interrupted(lab: Lab, verb: str, options: Sequence[str], step: Step, *, way: Way, folder: Path) -> str:
     """Run the verb and interrupt it in the middle of the step; returns how it went out."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = folder / "interrupted.steps"
-    record.unlink(missing_ok=True)
-    with begun(verb, *options, env=environment(way.accelerate, record), log=folder / "interrupted.log") as run:
+    record = Record(folder / "interrupted.record")
+    record.path.unlink(missing_ok=True)
+    with begun(verb, *options, env=environment(way.accelerate, record.path), log=folder / "interrupted.log") as run:
         def there() -> bool:
             over = run.poll() is not None
-            if reached(rows(record), step):
+            if reached(record.rows(), step):
                 return True
             if over:
                 raise RuntimeError(f"the run ended before it came to this step: {(folder / 'interrupted.log').read_text()[-1500:]}")

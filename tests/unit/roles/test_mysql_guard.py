@@ -5,28 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.unit.support.scripts import script
 
-
-def load() -> ModuleType:
-    path = ROOT / "roles/mysql/templates/usr/local/lib/graphic_school/mysql_guard.py"
-    spec = importlib.util.spec_from_file_location("mysql_guard", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mysql_guard"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-guard: Any = load()
+guard = script("roles/mysql/templates/usr/local/lib/graphic_school/mysql_guard.py")
 OWN, B, C, D = "192.0.2.31", "192.0.2.32", "192.0.2.33", "192.0.2.34"
 FOLLOWS = {"state": "alive", "writable": False, "source": OWN}
 FOLLOWS_ANOTHER = {"state": "alive", "writable": False, "source": C}

@@ -5,30 +5,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.unit.support.scripts import script
 
-
-def load() -> ModuleType:
-    path = ROOT / "roles/mysql/templates/usr/local/lib/graphic_school/mysql_health.py"
-    spec = importlib.util.spec_from_file_location("mysql_health", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mysql_health"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-health: Any = load()
+health = script("roles/mysql/templates/usr/local/lib/graphic_school/mysql_health.py")
 PRIMARY = health.Look(uuid="u1", writable=True, confirmed=True)
 REPLICA = health.Look(
     uuid="u2", writable=False, confirmed=True, source="192.0.2.31", source_uuid="u1", replicating=True, lag=0.0

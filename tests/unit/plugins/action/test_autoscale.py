@@ -18,9 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from plugins.action.autoscale import fetcher, lock_holders, look
+from plugins.action.autoscale import lock_holders, look
 from plugins.module_utils.autoscale_policy import AutoscaleError
 from plugins.module_utils.fleet_lock import Holder, lock_text, process_began
+from plugins.module_utils.prometheus_client import fetcher
 
 NOW = 1_800_000_000.0
 LOGIN = "Basic " + base64.b64encode(b"fleet:secret").decode()
@@ -118,7 +119,8 @@ def ask(prometheus: Fake, folder: Path, hostvars: dict[str, Any] | None = None, 
         "lock": folder / "fleet.lock", "history": folder / "decisions.json", "dry_run": False, **more,
     }  # fmt: skip
     known: dict[str, Any] = {name: {} for name in ("app1", "app2", "app3", "worker1")}
-    return look(arguments, known | (hostvars or {}), fetcher(arguments))
+    fetch = fetcher(arguments["user"], arguments["password"], None, 5.0, "autoscale")
+    return look(arguments, known | (hostvars or {}), fetch)
 
 
 def test_a_fleet_that_does_well_is_left_alone(prometheus: Fake, tmp_path: Path) -> None:
@@ -173,7 +175,11 @@ def test_a_lock_of_a_process_that_is_gone_holds_nobody(tmp_path: Path) -> None:
     ("fault", "said"),
     [
         pytest.param("gone", "Prometheus at http://127.0.0.1:9/fleet/api/v1/query can't be asked: ", id="nobody answers"),
-        pytest.param("login", "answers 401 Unauthorized, and nothing is changed blindly", id="the login is refused"),
+        pytest.param(
+            "login",
+            "answers 401 Unauthorized: check autoscale_user and autoscale_password, and nothing is changed blindly",
+            id="the login is refused",
+        ),
         pytest.param("old", "has no value younger than 60 s", id="it stopped measuring"),
         pytest.param("empty", "cpu has no value younger than 60 s", id="it never measured"),
     ],

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from plugins.module_utils.autoscale_loop import (
-    Series,
-    SignalError,
     Workers,
     failed,
     finishing,
@@ -24,17 +21,13 @@ from plugins.module_utils.autoscale_loop import (
     most_hosts,
     questions,
     sample_rows,
-    series_from,
     state_questions,
     unfinished,
     work_for,
     workers_of,
 )
 from plugins.module_utils.autoscale_policy import AutoscaleError, default_policy
-
-
-def answer(kind: str, result: Any) -> bytes:
-    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}}).encode()
+from plugins.module_utils.prometheus_client import Series
 
 
 def server(name: str, state: str = "active", **more: Any) -> dict[str, Any]:
@@ -65,38 +58,6 @@ def test_who_answers_is_asked_of_the_hosts_that_there_are() -> None:
         "fleet:up:bool": 'fleet:up:bool{host=~"app1"}[60s]',
         "fleet:out_of_traffic:bool": 'fleet:out_of_traffic:bool{host=~"app1"}[60s]',
     }
-
-
-@pytest.mark.parametrize(
-    ("body", "series"),
-    [
-        pytest.param(answer("scalar", [12.5, "3"]), [Series({}, ((12.5, 3.0),))], id="a number"),
-        pytest.param(
-            answer("vector", [{"metric": {"host": "app1"}, "value": [1, "0.5"]}]), [Series({"host": "app1"}, ((1.0, 0.5),))], id="a vector"
-        ),
-        pytest.param(
-            answer("matrix", [{"metric": {"queue": "emails"}, "values": [[1, "2"], [6, "+Inf"]]}]),
-            [Series({"queue": "emails"}, ((1.0, 2.0), (6.0, float("inf"))))],
-            id="a matrix",
-        ),
-        pytest.param(answer("matrix", []), [], id="nothing"),
-    ],
-)
-def test_answers_become_series(body: bytes, series: list[Series]) -> None:
-    assert series_from(body, "here") == series
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        pytest.param(b"<html>no</html>", r"here is not Prometheus, it said: '<html>no</html>'; set autoscale_url", id="another server"),
-        pytest.param(b'{"status": "error", "error": "parse error"}', "refuses the question: parse error", id="a refusal"),
-        pytest.param(b'{"status": "success"}', "here is not Prometheus", id="half an answer"),
-    ],
-)
-def test_what_is_no_answer_is_refused(body: bytes, said: str) -> None:
-    with pytest.raises(SignalError, match=said):
-        series_from(body, "here")
 
 
 def test_a_series_that_two_questions_found_counts_once_and_ages_by_prometheus_clock() -> None:

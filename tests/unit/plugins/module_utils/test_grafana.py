@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 from plugins.module_utils.grafana import WIDTH, dashboards, expression, title_of, unit_of
 from plugins.module_utils.series import SERIES
 from plugins.module_utils.series_groups import FURTHER, group_of, grouped
+from tests.unit.support.scripts import script
 
 ROOT = Path(__file__).resolve().parents[4]
 BOARDS = dashboards(SERIES)
@@ -207,9 +207,6 @@ def test_a_series_that_nobody_foresaw_gets_a_dashboard_too() -> None:
 
 
 def test_the_files_are_current() -> None:
-    spec = importlib.util.spec_from_file_location("generate_dashboards", ROOT / "docs" / "generate_dashboards.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("docs/generate_dashboards.py")
     written = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "extras" / "grafana").glob("*.json")}
     assert written == module.files(), "run: python docs/generate_dashboards.py"

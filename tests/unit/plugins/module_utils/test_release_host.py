@@ -37,19 +37,7 @@ from plugins.module_utils.release_host import (
     reload_unit,
     unpack,
 )
-
-
-class Clock:
-    """Time that passes when one sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.now += seconds
+from tests.unit.support.clock import Clock
 
 
 class Runner:

@@ -14,19 +14,9 @@ import pytest
 
 from plugins.module_utils.traffic import Mark, TrafficError, parse_mark
 from plugins.module_utils.traffic_host import GATES, Gate, Host, World
+from tests.unit.support.clock import Clock
 
 MARK = Mark("2026-01-01T00:00:00Z", "deploy", "release r2")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.now += seconds
 
 
 class Fake(Gate):
