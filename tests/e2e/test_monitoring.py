@@ -20,8 +20,6 @@ from tests.e2e.support.redis_pools import POOLS
 from tests.e2e.support.waiting import until
 from tests.e2e.support.web import new_key
 
-pytestmark = pytest.mark.monitoring
-
 # Job → port, and the groups whose hosts have it; None for every host.
 EXPORTERS: dict[str, tuple[int, tuple[str, ...] | None]] = {
     "node": (9100, None),
