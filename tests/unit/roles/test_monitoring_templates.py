@@ -134,7 +134,7 @@ def test_a_further_exporter_is_two_rows(tmp_path: Path) -> None:
     }
     fleet = Fleet("inventories/lab", vars=SECRETS | rows)
     (arguments,) = fleet.converge_arguments("exporter", "store1")
-    assert "prometheus-memcached-exporter" in arguments["packages"]
+    assert "prometheus-memcached-exporter" in arguments["parts"][0]["packages"]
     assert asked(fleet.render_role("prometheus", "mon1"), "memcached") == {"store1": "198.18.10.61:9150"}
 
 
