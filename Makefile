@@ -12,10 +12,12 @@ ARGS ?=
 OPTIONS ?=
 # Which interruptions `make interrupts` tries, by number; all when empty.
 STEPS ?=
+# How long `make quiet` looks; a quarter of an hour when empty.
+QUIET_SECONDS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts quiet test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +61,9 @@ e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledg
 
 interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each step, and see that the next run finishes (STEPS=1-4 for some)
 	@STEPS="$(STEPS)" $(VENV)/pytest tests/e2e/test_interrupted_verbs_finish.py -m interrupts -v -s $(if $(filter none,$(VERB)),,-k $(VERB))
+
+quiet: .lab/dev-venv ## A quarter of an hour of light load on the running fleet, and no alert (QUIET_SECONDS=120 for less)
+	@QUIET_SECONDS="$(QUIET_SECONDS)" $(VENV)/pytest tests/e2e/test_a_healthy_fleet_is_quiet.py -m quiet -v -s
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check
