@@ -14,10 +14,12 @@ OPTIONS ?=
 STEPS ?=
 # Which alerts `make alerts` makes fire, in pytest's words ("HostDown or DiskFull"); all when empty.
 ALERTS ?=
+# How long `make quiet` looks; a quarter of an hour when empty.
+QUIET_SECONDS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts alerts test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts alerts quiet test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +66,9 @@ interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each 
 
 alerts: .lab/dev-venv ## Make what each alert warns of really so, and see it fire and end (a watched demo; ALERTS="HostDown or DiskFull" for some)
 	@$(VENV)/pytest tests/e2e/test_alerts_fire.py -m alerts -v -s $(if $(ALERTS),-k "$(ALERTS)")
+
+quiet: .lab/dev-venv ## A quarter of an hour of light load on the running fleet, and no alert (QUIET_SECONDS=120 for less)
+	@QUIET_SECONDS="$(QUIET_SECONDS)" $(VENV)/pytest tests/e2e/test_a_healthy_fleet_is_quiet.py -m quiet -v -s
 
 test: ## Everything below that is a test: check, sanity, demo, proof
 	@$(MAKE) --no-print-directory check

@@ -203,7 +203,7 @@ def status(options: argparse.Namespace) -> None:
         size = f"{container.memory_mb} MB, {container.vcpus:g} CPU"
         say(f"{container.name:<10} {container.address:<15} {size:<16} {container.state}")
     if not found:
-        say("No host of the lab is here: make demo makes twelve.")
+        say("No host of the lab is here: make demo makes thirteen.")
 
 
 def down(options: argparse.Namespace) -> None:

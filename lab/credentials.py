@@ -35,6 +35,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "vault_redis_admin_password": word,
     "vault_redis_app_password": word,
     "vault_redis_metrics_password": word,
+    "vault_redis_queues_password": word,
     "vault_redis_replication_password": word,
     "vault_s3_access_key": lambda: word(20),
     "vault_s3_secret_key": lambda: word(40),

@@ -70,7 +70,7 @@ def refusals(
         return reasons
     if not machine.lab_exists and machine.memory_available_mb < memory_mb:
         reasons.append(
-            f"{machine.memory_available_mb} MB of {machine.memory_total_mb} MB memory are available, the twelve hosts "
+            f"{machine.memory_available_mb} MB of {machine.memory_total_mb} MB memory are available, the thirteen hosts "
             f"need {memory_mb} MB: stop other programs, or give this machine more memory."
         )
     if not machine.lab_exists and machine.disk_free_mb < disk_mb:

@@ -28,7 +28,7 @@ NETWORK = "graphic-school-lab"
 SUBNET = "198.18.10.0/24"  # inside 198.18.0.0/15, the range kept for benchmarks (RFC 2544): nobody's LAN
 IMAGE_PREFIX = "localhost/graphic-school-lab"
 
-# What the twelve hosts of inventories/lab and the control node need; tests/unit/lab holds them against the inventory.
+# What the thirteen hosts of inventories/lab and the control node need; tests/unit/lab holds them against the inventory.
 MEMORY_NEEDED_MB = 7500
 DISK_NEEDED_MB = 12000
 CONTAINER_STORAGE = Path("/var/lib/containers")

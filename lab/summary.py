@@ -19,9 +19,15 @@ def data(
     stages: Mapping[str, float],
     first_stages: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The content of summary.json. `stages` is this run, `stages_from_nothing` the run that made the fleet."""
+    """The content of summary.json. `stages` is this run, `stages_from_nothing` the run that made the fleet.
+
+    `page` is where people watch the fleet, `prometheus` what API clients of Prometheus take as its address; None when nobody watches.
+    """
+    watching = next((host.address for host in hosts if "monitoring" in host.groups), None)
     return {
         "url": f"https://{vip}",
+        "page": f"https://{watching}/fleet/" if watching else None,
+        "prometheus": f"https://{watching}/fleet" if watching else None,
         "vip": vip,
         "ca_file": str(ca_file),
         "hosts": {
@@ -75,14 +81,20 @@ def closing(content: Mapping[str, Any], fleet: Sequence[str]) -> list[str]:
     url, ca_file = content["url"], _short(content["ca_file"])
     app = next((name for name, host in content["hosts"].items() if "app_servers" in host["groups"]), "app1")
     lb = next((name for name, host in content["hosts"].items() if "load_balancers" in host["groups"]), "lb1")
+    mon = next((host["address"] for host in content["hosts"].values() if "monitoring" in host["groups"]), "")
     db = next((name for name, host in content["hosts"].items() if "mysql" in host["groups"]), "db1")
+    ssh = f"ssh -i {_short(content['ssh_key'])} -o UserKnownHostsFile={_short(content['known_hosts'])}"
+    watching = [
+        f"  its page     {content['page']}   (user fleet, password vault_monitoring_web_password of the credentials)",
+        f"  Prometheus   http://127.0.0.1:9090 after {ssh} -NL 9090:127.0.0.1:9090 root@{mon}",
+    ]
     return [
         "",
         f"The fleet serves {url}",
         f"  authority    {ca_file}   (curl --cacert; a browser asks until you import it)",
         f"  credentials  {_short(content['credentials_file'])}",
-        f"  SSH          ssh -i {_short(content['ssh_key'])} -o UserKnownHostsFile={_short(content['known_hosts'])} "
-        f"root@{content['hosts'][app]['address']}",
+        f"  SSH          {ssh} root@{content['hosts'][app]['address']}",
+        *(watching if mon else []),
         "",
         *(f"  {line}" for line in fleet),
         "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..module_utils.converge import ConvergeError, Desired, desired_from, glob_m
 OPTIONS = frozenset(
     {
         "component",
+        "parts",
         "templates",
         "packages",
         "default_release",
@@ -35,6 +36,8 @@ OPTIONS = frozenset(
         "services",
     }
 )
+# What a role may also hand over computed, several at once: rows of lists.
+PART_KEYS = ("packages", "users", "directories", "files", "absent", "validate", "on_change", "services")
 FILE_KEYS = frozenset({"path", "content", "template", "vars", "owner", "group", "mode", "secret"})
 FILE_OPTION_KEYS = frozenset({"owner", "group", "mode", "secret"})
 HOST_MODULE = "graphic_school.scaling.converge_host"
@@ -55,6 +58,21 @@ def template_files(folder: Path) -> Iterator[tuple[str, Path]]:
             and relative.name != ".gitkeep"
         ):
             yield "/" + re.sub(r"\.j2$", "", relative.as_posix()), source
+
+
+def with_parts(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the lists of C(parts) before their own. Raises ConvergeError for what converge doesn't know."""
+    unknown = sorted(set(arguments) - OPTIONS)
+    if unknown:
+        raise ConvergeError(f"converge has no option {unknown[0]!r}; it has: {', '.join(sorted(OPTIONS))}")
+    whole = {key: value for key, value in arguments.items() if key != "parts"}
+    for part in reversed(arguments.get("parts") or []):
+        unknown = sorted(set(part) - set(PART_KEYS))
+        if unknown:
+            raise ConvergeError(f"an entry of parts has the unknown key {unknown[0]!r}; known are: {', '.join(PART_KEYS)}")
+        for key, rows in part.items():
+            whole[key] = [*rows, *(whole.get(key) or [])]
+    return whole
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -132,10 +150,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     # -- what the task wants ------------------------------------------------------------------------------------------
 
     def _wanted(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        arguments = self._task.args
-        unknown = sorted(set(arguments) - OPTIONS)
-        if unknown:
-            raise ConvergeError(f"converge has no option {unknown[0]!r}; it has: {', '.join(sorted(OPTIONS))}")
+        arguments = with_parts(self._task.args)
         role = self._task._role
         component = arguments.get("component") or (role.get_name().rpartition(".")[2] if role else None)
         if not component:

@@ -67,6 +67,7 @@ from ..module_utils.capacity import CapacityError
 from ..module_utils.connection_budget import connection_budget
 from ..module_utils.fleet import KNOWN_KEYS, FleetError, build_fleet
 from ..module_utils.scale_plan import (
+    ASKERS,
     FORGETTERS,
     LISTENERS,
     ScaleError,
@@ -112,7 +113,7 @@ def scale_plan(
         **plan.as_dict(),
         "group": group,
         "connections": budget.why,
-        "marks": group_marks(plan, groups[group], hosts_of(LISTENERS[plan.tier])),
+        "marks": group_marks(plan, groups[group], hosts_of(LISTENERS[plan.tier]), hosts_of(ASKERS.get(plan.tier, ()))),
         "marks_after": group_marks_after(plan, hosts_of(FORGETTERS[plan.tier])),
     }
 

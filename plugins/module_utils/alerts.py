@@ -251,23 +251,32 @@ def alert_rules(alerts: Iterable[Alert] = ALERTS, runbooks: str = RUNBOOKS) -> d
 
 @dataclass(frozen=True)
 class Signal:
-    """What a policy scales by: above C(scale_out) hosts are added, below C(scale_in) it doesn't mind that some go."""
+    """What a policy scales by: above C(scale_out) hosts are added, below C(scale_in) it doesn't mind that some go.
+
+    C(of) is the series of which the value is a share, "" when it is none.
+    """
 
     name: str
     series: str
     labels: Mapping[str, str]
     scale_out: float
     scale_in: float
+    of: str = ""
 
     @property
     def promql(self) -> str:
         """One value for the tier. Hosts that are out of traffic have no part in it."""
-        row = BY_NAME[self.series]
-        labels = ", ".join(f'{name}="{value}"' for name, value in self.labels.items())
-        selector = f"{row.name}{{{labels}}}" if labels else row.name
-        if "host" in row.labels:
-            selector = f"{selector} {_IN_TRAFFIC}"
-        return f"{row.merge}({selector})" if row.merge else selector
+        value = _merged(self.series, self.labels)
+        return f"({value} / {_merged(self.of)})" if self.of else value
+
+
+def _merged(series: str, labels: Mapping[str, str] | None = None) -> str:
+    row = BY_NAME[series]
+    chosen = ", ".join(f'{name}="{value}"' for name, value in (labels or {}).items())
+    selector = f"{row.name}{{{chosen}}}" if chosen else row.name
+    if "host" in row.labels:
+        selector = f"{selector} {_IN_TRAFFIC}"
+    return f"{row.merge}({selector})" if row.merge else selector
 
 
 def _signals(policy: Mapping[str, Any]) -> list[Signal]:
@@ -279,19 +288,21 @@ def _signals(policy: Mapping[str, Any]) -> list[Signal]:
         )
     found = []
     for name, told in signals.items():
-        missing = [item.name for item in fields(Signal)[1:] if item.name not in told and item.name != "labels"]
+        missing = [item.name for item in fields(Signal)[1:] if item.name not in told and item.name not in ("labels", "of")]
         if missing:
             raise AlertError(
                 f"signal {name} of the autoscale policy of {tier} lacks {', '.join(missing)}; "
                 "give it through the filter autoscale_policies, which completes it"
             )
-        if told["series"] not in BY_NAME:
-            raise AlertError(
-                f"signal {name} of the autoscale policy of {tier} asks for {told['series']}, which nobody records"
-                f"{_near(told['series'], BY_NAME)}; plugins/module_utils/series.py lists what is"
-            )
+        for series in (told["series"], *([told["of"]] if told.get("of") else [])):
+            if series not in BY_NAME:
+                raise AlertError(
+                    f"signal {name} of the autoscale policy of {tier} asks for {series}, which nobody records"
+                    f"{_near(series, BY_NAME)}; plugins/module_utils/series.py lists what is"
+                )
         labels = dict(told.get("labels") or {})
-        found.append(Signal(str(name), told["series"], labels, float(told["scale_out"]), float(told["scale_in"])))
+        limits = float(told["scale_out"]), float(told["scale_in"])
+        found.append(Signal(str(name), told["series"], labels, *limits, of=str(told.get("of") or "")))
     return found
 
 

@@ -36,7 +36,7 @@ class Signal:
     """Something measured that a tier can be scaled by, and its default thresholds.
 
     ``silence``: that there is no number (NaN) means that nobody asked, so it counts as 0; otherwise it counts as missing.
-    ``optional``: a policy has it only when its row names it.
+    ``optional``: a policy has it only when its row names it. ``of``: the recorded series of which the sum is a share.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Signal:
     about: str
     silence: bool = False
     optional: bool = False
+    of: str = ""
 
 
 SIGNALS: Mapping[str, Signal] = {
@@ -80,7 +81,7 @@ SIGNALS: Mapping[str, Signal] = {
         # What length and age can't say while a queue is empty: how many workers it takes to keep it so.
         Signal(
             "workers_busy", "queue_workers", SHARE, SUM, "ratio", "fleet:queue_running:jobs", 0.90, 0.40,
-            "workers that run a job, of all", optional=True,
+            "workers that run a job, of all", optional=True, of="fleet:queue_workers:count",
         ),
     )
 }  # fmt: skip
@@ -125,7 +126,8 @@ class Policy:
     def as_dict(self) -> dict[str, Any]:
         """Plain data: a row of ``autoscale_policies`` with nothing left out, and what to ask Prometheus for.
 
-        ``signals`` holds for each name ``scale_out``, ``scale_in``, ``unit``, ``series``, and the ``labels`` to select by.
+        ``signals`` holds for each name ``scale_out``, ``scale_in``, ``unit``, ``series``, the ``labels`` to select by, and ``of``
+        where the series counts and the thresholds are shares.
         """
         row: dict[str, Any] = {name: getattr(self, name) for name in ("tier", *_limits(self.tier))}
         row["signals"] = {
@@ -135,6 +137,7 @@ class Policy:
                 "unit": rule.signal.unit,
                 "series": rule.signal.series,
                 "labels": {"tier": self.tier} if rule.signal.merge == MEAN else {},
+                **({"of": rule.signal.of} if rule.signal.of else {}),
             }
             for rule in self.rules
         }

@@ -6,7 +6,8 @@
 nginx open source tells of its upstreams in its log only. The role exporter ships this file with its neighbours to each load balancer,
 where it runs as `python3 -m graphic_school_exporter.balancer_log --config=…`.
 
-The configuration: C(log) (path), C(servers) (address to name of each application server). It is read again when it changes.
+The log itself says what a server is called (C(served_by), its header X-Served-By), so nothing here has to be told who belongs to the
+fleet. The configuration: C(log), its path.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .exposition import Counters, Family, Histograms, gauge, options, server, text
 from .follow import Follower
@@ -30,6 +30,8 @@ CLASSES = ("2xx", "3xx", "4xx", "5xx")
 # nginx parts attempts with commas, and groups of attempts after an internal redirect with colons.
 _SEPARATOR = re.compile(r", | : ")
 _ADDRESS = re.compile(r"\[?([0-9A-Fa-f:.]+?)\]?:\d+\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,23 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client was answered, and the attempts that it took."""
+    """What a client was answered, the attempts that it took, and what the answer says of who gave it ("" when nothing)."""
 
     status: int
     attempts: tuple[Attempt, ...]
+    served_by: str = ""
+
+    @property
+    def told(self) -> tuple[str, str] | None:
+        """Address and name of the server that answered, as far as this answer shows them.
+
+        An answer that nginx took from its cache, because the server failed or had nothing newer, bears the name of whoever gave it
+        then; the status of the attempt gives it away.
+        """
+        if not self.attempts or not _NAME.match(self.served_by):
+            return None
+        last = self.attempts[-1]
+        return (last.address, self.served_by) if last.status == self.status != NOT_MODIFIED else None
 
 
 def request_from(line: str) -> Request | None:
@@ -58,6 +73,7 @@ def request_from(line: str) -> Request | None:
         row = json.loads(line)
         status = int(row["status"])
         told = [_SEPARATOR.split(row.get(key) or "") for key in ("upstream_addr", "upstream_status", "upstream_seconds")]
+        served_by = str(row.get("served_by") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     attempts = []
@@ -67,7 +83,7 @@ def request_from(line: str) -> Request | None:
         seconds = _number(told[2], place)
         if found and seconds is not None:
             attempts.append(Attempt(found[1], int(_number(told[1], place) or 0), seconds))
-    return Request(status, tuple(attempts))
+    return Request(status, tuple(attempts), served_by)
 
 
 def _number(values: list[str], place: int) -> float | None:
@@ -83,10 +99,10 @@ def status_class(status: int) -> str:
 
 
 class Meter:
-    """Counts requests. ``servers``: address to name."""
+    """Counts requests, by the names that the log gives to servers; one that has not said its name yet goes by its address."""
 
-    def __init__(self, servers: Mapping[str, str] | None = None) -> None:
-        self.servers: Mapping[str, str] = {}
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
         self.requests = Counters(
             "balancer_requests_total", "Requests, by the application server that answered and the class of the status."
         )
@@ -98,18 +114,21 @@ class Meter:
         )
         self.strange = 0
         self._lock = threading.Lock()
-        self.know(servers or {})
+        self._start(NOBODY)
+        self.responses.start({})
 
-    def know(self, servers: Mapping[str, str]) -> None:
-        """Learn the servers' names, and start their counts at 0."""
-        self.servers = dict(servers)
-        with self._lock:
-            for name in sorted({*servers.values(), NOBODY}):
-                for kind in CLASSES:
-                    self.requests.start({"upstream": name, "class": kind})
-            for name in sorted(set(servers.values())):
-                self.upstream.start({"upstream": name, "class": "2xx"})
-            self.responses.start({})
+    def _start(self, name: str) -> None:
+        """Say 0 of every class before anything is counted."""
+        for kind in CLASSES:
+            self.requests.start({"upstream": name, "class": kind})
+        if name != NOBODY:
+            self.upstream.start({"upstream": name, "class": "2xx"})
+
+    def _called(self, address: str) -> str:
+        if address not in self.names:
+            self.names[address] = address
+            self._start(address)
+        return self.names[address]
 
     def count(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -121,9 +140,14 @@ class Meter:
                     self._count(request)
 
     def _count(self, request: Request) -> None:
+        if request.told:
+            address, told = request.told
+            if self.names.get(address) != told:
+                self.names[address] = told
+                self._start(told)
         name = NOBODY
         for attempt in request.attempts:
-            name = self.servers.get(attempt.address, attempt.address)
+            name = self._called(attempt.address)
             self.upstream.observe({"upstream": name, "class": status_class(attempt.status)}, attempt.seconds)
         if request.attempts:
             self.responses.observe({}, sum(attempt.seconds for attempt in request.attempts))
@@ -139,24 +163,14 @@ class Meter:
             ]
 
 
-def servers_from(config: Mapping[str, Any]) -> dict[str, str]:
-    """Address to name, of the configuration."""
-    return {str(address): str(name) for address, name in (config.get("servers") or {}).items()}
-
-
 def main() -> None:
     started = options(str(__doc__))
-    path = Path(started.config)
-    config, read = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
-    meter = Meter(servers_from(config))
+    config = json.loads(Path(started.config).read_text(encoding="utf-8"))
+    meter = Meter()
     follower = Follower(Path(config["log"]))
     web = server(started.address, started.port, lambda: text(meter.families()), started.user, started.password)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     while True:
-        # A server that scaling added is known without a restart, which would begin all counts anew.
-        if path.stat().st_mtime != read:
-            config, read = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
-            meter.know(servers_from(config))
         meter.count(follower.lines())
         time.sleep(POLL_SECONDS)
 

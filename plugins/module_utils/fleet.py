@@ -17,6 +17,8 @@ REQUIRED_TIERS = ("load_balancers", "app_servers", "mysql", "redis_cluster")
 STATES = ("active", "draining", "standby", "down")
 STORAGES = ("ssd", "nvme", "hdd")
 REDIS_PRIMARIES = 3
+# The group in which scale.yml names those who leave.
+LEAVING = "fleet_leaving"
 # Tiers that can't share a host, and why.
 CLASHES = (
     ("load_balancers", "app_servers", "each brings its own nginx to port 80"),
@@ -181,7 +183,8 @@ def build_fleet(
     ``group_names`` maps a tier to the inventory's name for it, to None for a fleet without that tier, and ``mysql``
     also to a list of groups, one for each cluster.
 
-    ``hosts`` of the result holds every host of the inventory, also those of no tier.
+    ``hosts`` of the result holds every host of the inventory, also those of no tier, but for those that ``scale.yml`` has
+    just destroyed: a host that add_host named stays in ``groups`` until the run ends, also when the inventory has lost it.
 
     Raises FleetError with every problem found.
     """
@@ -199,7 +202,8 @@ def build_fleet(
     hosts: dict[str, Server] = {}
     vips: dict[str, list[str]] = {}
     primaries: set[str] = set()
-    for host in sorted({*tiers_of, *(str(host) for host in groups.get("all", ()))}):
+    destroyed = {str(host) for host in groups.get(LEAVING, ())} - {*tiers_of}
+    for host in sorted({*tiers_of, *(str(host) for host in groups.get("all", ()))} - destroyed):
         variables = hostvars[host]
         tiers = tuple(tiers_of.get(host, ()))
         hosts[host] = _server(host, variables, tiers, problems)

@@ -26,6 +26,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Where the role exporter keeps its files on a host.
 ETC = "/etc/graphic_school/exporter"
 UNIT_TEMPLATE = "_exporter/unit.j2"
+FRONT_TEMPLATE = "_exporter/front.j2"
+LOGIN_TEMPLATE = "_exporter/htpasswd.j2"
+FRONT_FILE, LOGIN_FILE = "/etc/nginx/conf.d/exporters.conf", "/etc/nginx/exporters.htpasswd"
 # What needs a web server before it listens on loopback, on its port and this.
 FRONT_OFFSET = 10000
 # What an exporter may not do unless its row says so. It reads counters and answers one port.
@@ -286,12 +289,12 @@ def page_data(fleet: Mapping[str, Any]) -> dict[str, Any]:
 def layout(
     rows: Iterable[Exporter], programs: Mapping[str, Mapping[str, Any]], tiers: Iterable[str], address: str
 ) -> dict[str, Any]:
-    """The exporters that a host of these tiers runs, as the role's one task takes them.
+    """The exporters that a host of these tiers runs, as a part of the role's one task: ``packages``, ``files``, ``validate``,
+    ``services``.
 
-    ``unit_files``: rows of path, template and vars, whose ``unit`` holds for each program its ``name``, ``service``, the ``path`` of
-    its unit file or drop-in, ``whole`` (a unit of our own, not a drop-in), ``command``, ``environment``, ``secrets`` (file), ``user``,
-    ``groups`` and ``settings``. ``packages``; ``services``, those of programs for other tiers stopped; ``fronts``: exporters that
-    know no login and get nginx before them; ``secret_files``: rows of path and content.
+    Of the files each unit or drop-in has in its vars C(unit): ``name``, ``service``, ``path``, ``whole`` (a unit of our own, not a
+    drop-in), ``command``, ``environment``, ``secrets`` (file), ``user``, ``groups`` and ``settings``. Where exporters know no login there
+    is nginx' configuration before them, with C(fronts) in its vars. Services of programs for other tiers are stopped.
 
     A row without a program is somebody else's to run. Raises MonitoringError.
     """
@@ -313,17 +316,19 @@ def layout(
         services.append({"name": service, "restart_on": watched})
         if unit["secrets"]:
             lines = "".join(f"{key}={_value(value)}\n" for key, value in sorted(program["secrets"].items()))
-            secret_files.append({"path": unit["secrets"], "content": lines})
+            secret_files.append({"path": unit["secrets"], "content": lines, "mode": "0600", "secret": True})
         if program.get("login", "web_config") == "front":
             fronts.append({"name": row.name, "listen": authority(address, row.port), "port": row.port + FRONT_OFFSET})
-    unit_files = [{"path": unit["path"], "template": UNIT_TEMPLATE, "vars": {"unit": unit}} for unit in units]
-    return {
-        "unit_files": unit_files,
-        "packages": packages,
-        "services": services,
-        "fronts": fronts,
-        "secret_files": secret_files,
-    }
+    files: list[dict[str, Any]] = [
+        {"path": unit["path"], "template": UNIT_TEMPLATE, "vars": {"unit": unit}} for unit in units
+    ]
+    validate = []
+    if fronts:
+        files.append({"path": FRONT_FILE, "template": FRONT_TEMPLATE, "vars": {"fronts": fronts}})
+        files.append({"path": LOGIN_FILE, "template": LOGIN_TEMPLATE})
+        services.append({"name": "nginx", "reload_on": [FRONT_FILE, LOGIN_FILE]})
+        validate.append({"trees": ["/etc/nginx"], "command": ["nginx", "-t"]})
+    return {"packages": packages, "files": files + secret_files, "validate": validate, "services": services}
 
 
 def _check_program(name: str, program: Mapping[str, Any]) -> None:

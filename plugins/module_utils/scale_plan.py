@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fleet import TIERS, FleetError, build_fleet
+from .fleet import LEAVING, TIERS, FleetError, build_fleet
 
 SCALABLE = ("app_servers", "queue_workers", "load_balancers", "mysql", "redis_cluster")
 # A MySQL primary acknowledges nothing that one machine alone holds; a Redis Cluster of two can't outvote the loss of one.
@@ -41,6 +41,8 @@ FORGETTERS: Mapping[str, tuple[str, ...]] = {
     "mysql": LISTENERS["mysql"],
     "redis_cluster": ("redis_cluster", "monitoring"),
 }
+# Whose exporters ask the tier, and so have to know it.
+ASKERS: Mapping[str, tuple[str, ...]] = {"redis_cluster": ("queue_workers",)}
 
 
 class ScaleError(ValueError):
@@ -410,14 +412,18 @@ def overlaid(
     return names, variables
 
 
-def group_marks(found: Plan, tier_hosts: Iterable[str], listeners: Iterable[str]) -> list[dict[str, Any]]:
+def group_marks(
+    found: Plan, tier_hosts: Iterable[str], listeners: Iterable[str], askers: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """Rows of host and groups while the verb runs: fleet_joining, fleet_leaving, fleet_asked (the tier, when somebody leaves, to
-    see who serves) and fleet_concerned (all that learn of it)."""
+    see who serves), fleet_concerned (all that learn of it) and fleet_metered (whose exporters are new, or learn of it)."""
     marks: dict[str, list[str]] = {str(host): ["fleet_concerned"] for host in listeners}
     marks |= {host: ["fleet_joining", "fleet_concerned"] for host in found.join}
-    marks |= {host: ["fleet_leaving", "fleet_concerned"] for host in found.leave}
+    marks |= {host: [LEAVING, "fleet_concerned"] for host in found.leave}
     for host in {*map(str, tier_hosts)} - {*found.join} if found.leave else ():
         marks.setdefault(host, []).append("fleet_asked")
+    for host in {*found.join, *map(str, askers if found.join or found.leave else ())} - {*found.leave}:
+        marks.setdefault(host, []).append("fleet_metered")
     return [{"host": host, "groups": names} for host, names in sorted(marks.items())]
 
 

@@ -159,6 +159,15 @@ SERIES: tuple[Series, ...] = (
         "fleet:queue_length:jobs", 'max by (queue) (laravel_queue_jobs{state="waiting"})', "count",
         "jobs that wait for a worker", ("queue",), "sum",
     ),
+    # Averaged, because a job may be shorter than the time between two looks.
+    Series(
+        "fleet:queue_running:jobs", f'max by (queue) (avg_over_time(laravel_queue_jobs{{state="reserved"}}[{WINDOW}]))', "count",
+        f"jobs that workers run, averaged over {WINDOW}", ("queue",), "sum",
+    ),
+    Series(
+        "fleet:queue_workers:count", 'sum by (host) (namedprocess_namegroup_num_procs{groupname="queue-worker"})', "count",
+        "workers (artisan queue:work) that there are, whether they run a job or wait for one", ("host",), "sum",
+    ),
     Series(
         "fleet:queue_oldest_job_age:seconds", "max by (queue) (laravel_queue_oldest_job_age_seconds)", "seconds",
         "how long the first job of the queue has waited", ("queue",), "max",
@@ -199,6 +208,7 @@ BY_NAME: Mapping[str, Series] = {row.name: row for row in SERIES}
 _WORDS = frozenset({
     "by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset", "sum", "avg", "min", "max",
     "count", "quantile", "rate", "time", "clamp", "clamp_min", "histogram_quantile", "label_replace", "absent", "vector",
+    "avg_over_time",
 })  # fmt: skip
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTOR = re.compile(r"\{[^}]*\}|\[[^\]]*\]")

@@ -21,6 +21,14 @@ options:
   component:
     description: Name under which the host remembers what was written. Defaults to the name of the role.
     type: str
+  parts:
+    description:
+      - What a role computes, each a dictionary with any of O(packages), O(users), O(directories), O(files), O(absent), O(validate),
+        O(on_change) and O(services), which come before those given here.
+      - An expression that gives many of them at once is worked out once for a host, not once for each option.
+    type: list
+    elements: dict
+    version_added: "0.3.0"
   templates:
     description: Whether the role's C(templates/) folder is rendered. Folders in it that start with C(_) never are.
     type: bool

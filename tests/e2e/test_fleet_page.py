@@ -19,8 +19,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.e2e.support.lab import Lab
 from tests.e2e.support.waiting import until
 
-pytestmark = pytest.mark.monitoring
-
 SECONDS = 1000
 RED_WITHIN_SECONDS = 15
 

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import json
-import ssl
-from typing import Any
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -18,9 +17,8 @@ from redis.retry import Retry
 from tests.e2e.support.lab import Lab, good
 from tests.e2e.support.redis_pools import POOLS
 from tests.e2e.support.waiting import until
-from tests.e2e.support.web import new_key
-
-pytestmark = pytest.mark.monitoring
+from tests.e2e.support.watchers import ask, client, login
+from tests.e2e.support.web import Visitor, new_key
 
 # Job → port, and the groups whose hosts have it; None for every host.
 EXPORTERS: dict[str, tuple[int, tuple[str, ...] | None]] = {
@@ -40,26 +38,6 @@ EXPORTERS: dict[str, tuple[int, tuple[str, ...] | None]] = {
 def hosts_of(lab: Lab, job: str) -> list[str]:
     groups = EXPORTERS[job][1]
     return lab.hosts if groups is None else sorted({host for group in groups for host in lab.tier(group)})
-
-
-def client(lab: Lab, **options: Any) -> httpx.Client:
-    context = ssl.create_default_context(cafile=str(lab.ca_file))
-    return httpx.Client(
-        base_url=f"https://{lab.address(lab.tier('monitoring')[0])}", verify=context, timeout=10, **options
-    )
-
-
-def login(lab: Lab) -> tuple[str, str]:
-    return "fleet", lab.credentials["vault_monitoring_web_password"]
-
-
-def ask(lab: Lab, expression: str) -> list[dict[str, Any]]:
-    """What Prometheus answers to an expression, through the page's own way to it."""
-    with client(lab, auth=login(lab)) as web:
-        answer = web.get("/fleet/api/v1/query", params={"query": expression})
-    assert answer.status_code == 200, answer.text
-    rows: list[dict[str, Any]] = answer.json()["data"]["result"]
-    return rows
 
 
 def up(lab: Lab) -> dict[str, set[tuple[str, str]]]:
@@ -252,6 +230,46 @@ def test_the_metrics_user_of_redis_reads_figures_and_no_key(lab: Lab, pool: str)
         ):  # fmt: skip
             with pytest.raises(redis.exceptions.NoPermissionError):
                 visitor.execute_command(*command.split())
+
+
+def test_who_looks_into_the_queues_sees_no_other_key_and_changes_nothing(lab: Lab) -> None:
+    queue = "school:queues:{default}"
+    with redis.Redis(
+        host=lab.address(lab.tier("redis_cluster")[0]),
+        port=POOLS["durable"][0],
+        username="queues",
+        password=lab.credentials["vault_redis_queues_password"],
+        decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
+    ) as visitor:
+        # Who may ask is asked first, where the key is next.
+        for command in (f"LLEN {queue}", f"LPOS {queue} x", f"LINDEX {queue} 0", f"ZCARD {queue}:delayed", f"ZRANGE {queue}:reserved 0 9"):
+            with suppress(redis.exceptions.MovedError):
+                visitor.execute_command(*command.split())
+        for command in (
+            "GET school:x", f"GET {queue}", f"LRANGE {queue} 0 -1", f"LPOP {queue}", f"RPUSH {queue} x", f"DEL {queue}", "LLEN school:x",
+            "ZRANGE school:x 0 -1", "SCAN 0", "KEYS *", "INFO", "CONFIG GET masterauth", "CLUSTER NODES", "EVAL return(1) 0", "FLUSHALL",
+        ):  # fmt: skip
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                visitor.execute_command(*command.split())
+
+
+def test_the_queues_are_seen_and_what_runs_of_them(lab: Lab) -> None:
+    seen = {row["metric"]["queue"] for row in ask(lab, "fleet:queue_running:jobs")}
+    assert seen == {row["metric"]["queue"] for row in ask(lab, "fleet:queue_length:jobs")} != set()
+    assert ask(lab, "laravel_redis_up == 0") == []
+    assert {row["metric"]["host"] for row in ask(lab, "fleet:queue_workers:count > 0")} == set(lab.tier("queue_workers"))
+
+
+def test_balancers_call_application_servers_by_their_names(lab: Lab, visitor: Visitor) -> None:
+    def named() -> bool:
+        visitor.get("/api/whoami")
+        seen = {row["metric"]["upstream"] for row in ask(lab, "sum by (upstream) (increase(balancer_requests_total[1m])) > 0")}
+        assert set(lab.tier("app_servers")) <= seen, seen
+        assert {name for name in seen if name.startswith("198.18.")} == set()
+        return True
+
+    until("each application server is seen by its name", named, seconds=60, every=1)
 
 
 # --- the inventory is the whole truth -----------------------------------------------------------------------------

@@ -61,6 +61,9 @@ def test_an_app_server_comes_and_goes_under_load(
         assert [hits for _session, hits in answers] == list(range(answers[0][1], answers[0][1] + len(answers)))
     assert served_after < 90, f"{NAME} served its first request {served_after:.0f} s after the command"
     assert NAME not in lab.containers()
+    for host in lab.tier("monitoring"):
+        watched = lab.ssh(host, "cat /etc/prometheus/targets/*.json /var/lib/graphic_school/fleet/fleet.json")
+        assert NAME not in watched, "who watches forgets who left"
     assert not (ROOT / "inventories/lab/scaled.yml").exists()
     assert gone.trouble == {}
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -237,8 +238,8 @@ def since_commands(steps: Sequence[dict[str, Any]], answers: Sequence[figures.An
     A new server is the doing of the command that began last.
     """
     commands = [step for step in steps if step["exit_code"] is not None]
-    ends = [*(step["start"] for step in commands[1:]), math.inf]
-    for step, end in zip(commands, ends, strict=True):
+    for step, following in zip_longest(commands, commands[1:]):
+        end = following["start"] if following else math.inf
         step["first_row_seconds"] = figures.first_after(answers, step["start"], figures.ROWS)
         new = figures.first_by_a_new_server(answers, step["start"], end)
         step["new_server"] = {"name": new[0], "seconds": new[1]} if new else None

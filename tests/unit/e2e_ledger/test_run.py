@@ -88,3 +88,9 @@ def test_a_new_server_is_the_doing_of_the_command_that_began_last() -> None:
         None,
         {"name": "app4", "seconds": 6.1},
     ]
+
+
+def test_a_fault_has_no_command_and_times_nothing() -> None:
+    steps = [{"name": "kill app1", "start": 10, "end": 12, "exit_code": None, "error": ""}]
+    since_commands(steps, [Answer("courses", "GET", 11, 11, 11.1, server="app1")])
+    assert "new_server" not in steps[0]

@@ -35,11 +35,11 @@ def lab_hosts() -> list[inventory.Host]:
     return inventory.hosts(inventory.read(VENV))
 
 
-def test_the_lab_has_the_twelve_hosts_of_the_demo(lab_hosts: list[inventory.Host]) -> None:
+def test_the_lab_has_the_thirteen_hosts_of_the_demo(lab_hosts: list[inventory.Host]) -> None:
     tiers = {host.name: host.tier for host in lab_hosts}
     assert tiers == {
         "lb1": "lb", "lb2": "lb", "app1": "app", "app2": "app", "db1": "mysql", "db2": "mysql", "db3": "mysql",
-        "redis1": "redis", "redis2": "redis", "redis3": "redis", "worker1": "app", "store1": "store",
+        "redis1": "redis", "redis2": "redis", "redis3": "redis", "worker1": "app", "store1": "store", "mon1": "mon",
     }  # fmt: skip
 
 

@@ -16,13 +16,12 @@ import yaml
 
 from tests.unit.support.render import Fleet
 
-WATCHERS = Path(__file__).parents[3] / "inventories" / "lab-monitoring"
 SECRETS: dict[str, Any] = {
     f"vault_{name}": f"the-{name.replace('_', '-')}"
     for name in (
         "app_key", "autoscaler_token", "monitoring_scrape_password", "monitoring_web_password", "mysql_app_password",
         "mysql_metrics_password", "mysql_replication_password", "redis_admin_password", "redis_app_password",
-        "redis_metrics_password", "redis_replication_password", "s3_access_key", "s3_secret_key",
+        "redis_metrics_password", "redis_queues_password", "redis_replication_password", "s3_access_key", "s3_secret_key",
     )
 } | {"fleet_secrets_dir": "/nonexistent", "lab_debian_mirror": "http://mirror.example.com/debian"} | dict.fromkeys(
     ("mysql_tls_ca", "mysql_tls_certificate", "mysql_tls_key"), ""
@@ -42,7 +41,7 @@ WRITES = (
 
 @functools.cache
 def lab() -> Fleet:
-    return Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS)
+    return Fleet("inventories/lab", vars=SECRETS)
 
 
 @functools.cache
@@ -108,7 +107,9 @@ def test_no_secret_is_on_a_command_line() -> None:
 
 
 def test_only_hosts_that_need_a_secret_get_it() -> None:
-    for name, hosts in (("the-mysql-metrics-password", "db"), ("the-redis-metrics-password", "redis")):
+    for name, hosts in (
+        ("the-mysql-metrics-password", "db"), ("the-redis-metrics-password", "redis"), ("the-redis-queues-password", "worker"),
+    ):  # fmt: skip
         assert {host for host in lab().hosts if name in "".join(on(host).values())} == {
             host for host in lab().hosts if host.startswith(hosts)
         }
@@ -116,7 +117,7 @@ def test_only_hosts_that_need_a_secret_get_it() -> None:
 
 def test_the_same_password_has_the_same_hash_at_each_run_and_another_on_each_host() -> None:
     path = "/etc/graphic_school/exporter/web.yml"
-    fleets = [Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS) for _turn in range(3)]
+    fleets = [Fleet("inventories/lab", vars=SECRETS) for _turn in range(3)]
     hashes = [fleet.render_role("exporter", host)[path] for fleet, host in zip(fleets, ("lb1", "lb1", "lb2"), strict=True)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert "$2b$" in hashes[0]
@@ -131,9 +132,9 @@ def test_a_further_exporter_is_two_rows(tmp_path: Path) -> None:
         "monitoring_exporters_extra": [{"name": "memcached", "port": 9150, "tiers": ["object_storage"]}],
         "exporter_programs": {"memcached": {"package": "prometheus-memcached-exporter"}},
     }
-    fleet = Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=SECRETS | rows)
+    fleet = Fleet("inventories/lab", vars=SECRETS | rows)
     (arguments,) = fleet.converge_arguments("exporter", "store1")
-    assert "prometheus-memcached-exporter" in arguments["packages"]
+    assert "prometheus-memcached-exporter" in arguments["parts"][0]["packages"]
     assert asked(fleet.render_role("prometheus", "mon1"), "memcached") == {"store1": "198.18.10.61:9150"}
 
 
@@ -162,13 +163,23 @@ def test_the_metrics_user_of_redis_can_touch_no_key() -> None:
     assert not re.search(r"\+@|\+get|\+config|\+client(?!\|setname)|\+monitor|\+slowlog(?!\|len)", line)
 
 
+def test_who_looks_into_the_queues_reads_them_and_nothing_else() -> None:
+    texts = [text for path, text in on("redis1", "redis_cluster").items() if path.endswith(".acl")]
+    (rules,) = {line.split(" ", 5)[5] for text in texts for line in text.splitlines() if "user queues " in line}
+    assert rules == "~*queues:* +ping +cluster|slots +llen +lindex +lpos +zcard +zrange"
+    told = json.loads(on("worker1")["/etc/graphic_school/exporter/laravel.json"])
+    assert told["redis"]["user"] == "queues"
+    assert "the-redis-app-password" not in "".join(on("worker1").values())
+
+
 @pytest.mark.parametrize("role", ["mysql", "redis_cluster", "db_router"])
 def test_without_somebody_who_watches_nothing_is_there_to_be_watched(role: str) -> None:
-    secrets = {name: value for name, value in SECRETS.items() if "metrics" not in name and "monitoring" not in name}
-    fleet = Fleet("inventories/lab", extra_inventories=[WATCHERS], vars=secrets | {"fleet_groups": {"monitoring": None}})
+    secrets = {name: value for name, value in SECRETS.items() if not re.search("metrics|monitoring|queues", name)}
+    fleet = Fleet("inventories/lab", vars=secrets | {"fleet_groups": {"monitoring": None}})
     host = {"mysql": "db1", "redis_cluster": "redis1", "db_router": "app1"}[role]
     texts = "".join(fleet.render_role(role, host).values())
     assert "user metrics" not in texts
+    assert "user queues" not in texts
     assert "userlist metrics" not in texts
     assert "metrics" not in str(fleet.value("__mysql_users", "db1", role="mysql"))
 
@@ -185,7 +196,7 @@ def test_the_ports_of_redis_are_those_that_its_role_lays_out() -> None:
 def test_a_new_host_is_asked_and_nothing_else_changes(tmp_path: Path) -> None:
     more = extra(tmp_path, {"app_servers": {"hosts": {"app9": {"ansible_host": "198.18.10.29"}}}})
     before = on("mon1", "prometheus")
-    after = Fleet("inventories/lab", extra_inventories=[WATCHERS, more], vars=SECRETS).render_role("prometheus", "mon1")
+    after = Fleet("inventories/lab", extra_inventories=[more], vars=SECRETS).render_role("prometheus", "mon1")
     changed = {path for path in after if after[path] != before.get(path)}
     assert changed == {
         f"{TARGETS}{job}.json" for job in ("node", "process", "nginx", "phpfpm", "haproxy", "blackbox")
@@ -307,9 +318,11 @@ def test_the_exporter_of_the_queues_knows_how_laravel_stores_them() -> None:
     assert {*told["programs"]} == {row["name"] for row in rows}
 
 
-def test_the_exporter_of_the_balancers_log_knows_the_application_servers() -> None:
-    told = json.loads(on("lb1")["/etc/graphic_school/exporter/balancer_log.json"])
-    assert told == {"log": "/var/log/nginx/access.log", "servers": {"198.18.10.21": "app1", "198.18.10.22": "app2"}}
+def test_a_new_application_server_changes_nothing_of_a_balancers_exporters(tmp_path: Path) -> None:
+    """One line of the upstream is all that changes on a balancer."""
+    more = extra(tmp_path, {"app_servers": {"hosts": {"app9": {"ansible_host": "198.18.10.29"}}}})
+    after = Fleet("inventories/lab", extra_inventories=[more], vars=SECRETS).render_role("exporter", "lb1")
+    assert after == on("lb1")
 
 
 @pytest.mark.parametrize(("host", "module"), [("lb1", "balancer_log"), ("worker1", "laravel_exporter")])

@@ -49,6 +49,9 @@ POLICIES: list[dict[str, Any]] = [
         "signals": {
             "queue_length": {"scale_out": 1000, "scale_in": 300, "series": "fleet:queue_length:jobs", "labels": {}},
             "queue_age": {"scale_out": 60, "scale_in": 18, "series": "fleet:queue_oldest_job_age:seconds", "labels": {}},
+            "workers_busy": {
+                "scale_out": 0.9, "scale_in": 0.4, "series": "fleet:queue_running:jobs", "labels": {}, "of": "fleet:queue_workers:count",
+            },
         },
     },
 ]  # fmt: skip
@@ -424,6 +427,17 @@ def app_servers(count: int, good: float, bad: float) -> list[Gauge | Counter]:
     return found
 
 
+def running(host: str, good: float, bad: float) -> list[Gauge | Counter]:
+    """Jobs that run of each of two queues, as a host's exporter sees them."""
+    return [Gauge(f'laravel_queue_jobs{{host="{host}", queue="{queue}", state="reserved"}}', good, bad) for queue in ("default", "emails")]
+
+
+def workers(host: str, count: int) -> list[Gauge | Counter]:
+    """Workers on a host, and another program."""
+    name = f'namedprocess_namegroup_num_procs{{job="process", host="{host}", groupname='
+    return [Gauge(f'{name}"queue-worker"}}', count, count), Gauge(f'{name}"supervisord"}}', 1, 1)]
+
+
 def trigger(tier: str, direction: str, signal: str, summary: str, about: str) -> dict[str, Any]:
     name = "AutoscaleOut" if direction == "out" else AUTOSCALE_IN
     labels = {"severity": "none", "autoscale": tier, "direction": direction} | ({"signal": signal} if signal else {})
@@ -457,6 +471,11 @@ OUT = "The autoscaler looks whether hosts have to be added."
         pytest.param(
             [Gauge('laravel_queue_oldest_job_age_seconds{host="worker1", queue="emails"}', 1, 90)],
             "queue_workers", "queue_age", "queue_workers: queue_age is 90.00, above 60", id="a job waits for 90 s",
+        ),
+        pytest.param(
+            # Each worker host tells the same of a queue: nobody runs twice.
+            [*running("worker1", 1, 19 / 2), *running("worker2", 1, 19 / 2), *workers("worker1", 10), *workers("worker2", 10)],
+            "queue_workers", "workers_busy", "queue_workers: workers_busy is 0.95, above 0.9", id="19 of 20 workers run a job",
         ),
     ],
 )  # fmt: skip
@@ -494,6 +513,20 @@ def test_hosts_may_go_when_no_signal_needs_them_for_the_window(
     )  # fmt: skip
     looks = [look(AUTOSCALE_IN, GOOD + 290), look(AUTOSCALE_IN, GOOD + 350, [told] if found else [])]
     rule_test(tmp_path, app_servers(count, good, bad), ill=600, looks=looks)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "found"),
+    [pytest.param(1, True, id="2 of 20 workers run a job"), pytest.param(5, False, id="10 of 20 workers run a job")],
+)
+def test_worker_hosts_stay_while_their_workers_are_busy_although_no_job_waits(jobs: float, found: bool, tmp_path: Path) -> None:
+    hosts = [up("node", f"worker{number}", "queue_workers") for number in (1, 2, 3)]
+    told = trigger(
+        "queue_workers", "in", "", "queue_workers: 3 hosts serve, and no signal needs them all",
+        "The autoscaler looks whether hosts may be taken away.",
+    )  # fmt: skip
+    looks = [look(AUTOSCALE_IN, GOOD + 400, [told] if found else [])]
+    rule_test(tmp_path, [*hosts, *running("worker1", 10, jobs), *workers("worker1", 20)], ill=600, looks=looks)
 
 
 # -- what an inventory may change -------------------------------------------------------------------------------------
@@ -534,6 +567,16 @@ def test_a_change_that_makes_no_sense_is_refused_by_name(changes: dict[str, Any]
         pytest.param(
             {"tier": "app_servers", "signals": {"cpu": {"scale_out": 0.5, "scale_in": 0.1, "series": "fleet:cpu:ratio"}}},
             "asks for fleet:cpu:ratio, which nobody records", id="a series that is not recorded",
+        ),
+        pytest.param(
+            {
+                "tier": "queue_workers",
+                "signals": {
+                    "workers_busy": {"scale_out": 0.9, "scale_in": 0.4, "series": "fleet:queue_running:jobs", "of": "fleet:worker:count"}
+                },
+            },
+            r"asks for fleet:worker:count, which nobody records \(did you mean fleet:queue_workers:count\?\)",
+            id="a share of nothing that is recorded",
         ),
     ],
 )  # fmt: skip

@@ -18,8 +18,11 @@ from plugins.module_utils.exposition import Histograms, gauge, listen_from, opti
 from plugins.module_utils.follow import Follower
 
 
-def line(status: int, addresses: str = "192.0.2.21:80", statuses: str = "200", seconds: str = "0.030") -> str:
-    return json.dumps({"status": status, "upstream_addr": addresses, "upstream_status": statuses, "upstream_seconds": seconds})
+def line(
+    status: int, addresses: str = "192.0.2.21:80", statuses: str = "200", seconds: str = "0.030", served_by: str = ""
+) -> str:
+    row = {"status": status, "upstream_addr": addresses, "upstream_status": statuses, "upstream_seconds": seconds}
+    return json.dumps(row | ({"served_by": served_by} if served_by else {}))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +57,13 @@ def test_a_status_has_a_class_and_none_is_an_error(status: int, kind: str) -> No
 
 
 def test_requests_and_attempts_are_counted_by_the_name_of_the_server() -> None:
-    meter = Meter({"192.0.2.21": "app1", "192.0.2.22": "app2"})
-    meter.count([line(200), line(200, "192.0.2.21:80, 192.0.2.22:80", "502, 200", "4.0, 3.0"), line(301, "", "", ""), "nonsense"])
+    meter = Meter()
+    meter.count([
+        line(200, served_by="app1"),
+        line(200, "192.0.2.21:80, 192.0.2.22:80", "502, 200", "4.0, 3.0", served_by="app2"),
+        line(301, "", "", ""),
+        "nonsense",
+    ])  # fmt: skip
     told = text(meter.families()).splitlines()
     assert 'balancer_requests_total{upstream="app1",class="2xx"} 1' in told
     assert 'balancer_requests_total{upstream="app2",class="2xx"} 1' in told
@@ -69,11 +77,48 @@ def test_requests_and_attempts_are_counted_by_the_name_of_the_server() -> None:
     assert "balancer_log_strange_lines 1" in told
 
 
+def named(*lines: str) -> dict[str, str]:
+    """Address to name, after these lines."""
+    meter = Meter()
+    meter.count(lines)
+    return meter.names
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        pytest.param([line(200)], {"192.0.2.21": "192.0.2.21"}, id="one that does not say its name goes by its address"),
+        pytest.param([line(502, statuses="502"), line(200, served_by="app1")], {"192.0.2.21": "app1"}, id="until it says it"),
+        pytest.param([line(200, served_by="app1"), line(502, statuses="502")], {"192.0.2.21": "app1"}, id="it is remembered"),
+        pytest.param(
+            [line(200, served_by="app1"), line(404, statuses="404", served_by="app9")], {"192.0.2.21": "app9"},
+            id="another host at the address has a name of its own",
+        ),
+        pytest.param(
+            [line(200, statuses="502", served_by="app9")], {"192.0.2.21": "192.0.2.21"},
+            id="a page that was kept for when the server fails bears the name of who gave it",
+        ),
+        pytest.param(
+            [line(200, statuses="304", served_by="app9"), line(304, statuses="304", served_by="app9")], {"192.0.2.21": "192.0.2.21"},
+            id="and so does one of which the server has nothing newer",
+        ),
+        pytest.param([line(200, "", "", "", served_by="app9")], {}, id="a page from the cache names nobody"),
+        pytest.param(
+            [line(200, served_by='app1"}\n'), line(200, served_by="app1, app2")], {"192.0.2.21": "192.0.2.21"}, id="what is no name is none"
+        ),
+    ],
+)  # fmt: skip
+def test_a_server_is_called_as_its_own_answers_call_it(lines: list[str], names: dict[str, str]) -> None:
+    assert named(*lines) == names
+
+
 def test_a_server_begins_at_zero_so_that_its_first_error_shows() -> None:
-    meter = Meter({"192.0.2.21": "app1"})
-    assert 'balancer_requests_total{upstream="app1",class="5xx"} 0' in text(meter.families())
-    meter.know({"192.0.2.21": "app1", "192.0.2.23": "app3"})
+    meter = Meter()
+    assert 'balancer_requests_total{upstream="none",class="5xx"} 0' in text(meter.families())
+    meter.count([line(200, served_by="app3")])
     assert 'balancer_requests_total{upstream="app3",class="5xx"} 0' in text(meter.families())
+    meter.count([line(404, "192.0.2.24:80", "404")])
+    assert 'balancer_requests_total{upstream="192.0.2.24",class="5xx"} 0' in text(meter.families())
 
 
 # -- the follower -----------------------------------------------------------------------------------------------------

@@ -232,6 +232,14 @@ def test_hosts_outside_the_tiers_are_known_and_checked() -> None:
         topology(groups, hostvars)
 
 
+def test_a_host_that_was_destroyed_is_gone_although_the_run_still_knows_its_name() -> None:
+    groups, hostvars = inventory()
+    groups |= {"all": [*groups["all"], "app3"], "fleet_leaving": ["app2", "app3"]}
+    fleet = topology(groups, {**hostvars, "app3": {"inventory_hostname": "app3"}})
+    assert "app3" not in fleet["hosts"]
+    assert fleet["hosts"]["app2"]["tiers"] == ["app_servers"], "whoever stands by from now on is still there"
+
+
 def test_a_fleet_without_a_vip_has_none() -> None:
     groups, hostvars = inventory(lb1={"fleet_vip": None}, lb2={"fleet_vip": None})
     assert topology(groups, hostvars)["vip"] is None

@@ -243,7 +243,7 @@ def run(
 
 
 def units(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {row["vars"]["unit"]["name"]: row["vars"]["unit"] for row in found["unit_files"]}
+    return {row["vars"]["unit"]["name"]: row["vars"]["unit"] for row in found["files"] if "unit" in row.get("vars", {})}
 
 
 def test_a_host_runs_what_its_tiers_need_and_stops_the_rest() -> None:
@@ -268,17 +268,32 @@ def test_an_exporter_that_knows_no_login_stays_on_loopback_behind_a_web_server()
     command = units(found)["mysqld"]["command"]
     assert "--web.listen-address=127.0.0.1:19104" in command
     assert "web.config" not in command
-    assert found["fronts"] == [{"name": "mysqld", "listen": "192.0.2.31:9104", "port": 19104}]
+    (front,) = [row for row in found["files"] if row["path"] == "/etc/nginx/conf.d/exporters.conf"]
+    assert front["vars"]["fronts"] == [{"name": "mysqld", "listen": "192.0.2.31:9104", "port": 19104}]
+    assert found["validate"] == [{"trees": ["/etc/nginx"], "command": ["nginx", "-t"]}]
+    (nginx,) = [row for row in found["services"] if row["name"] == "nginx"]
+    assert {front["path"], "/etc/nginx/exporters.htpasswd"} == {*nginx["reload_on"]}
+
+
+def test_a_host_whose_exporters_all_know_a_login_needs_no_web_server() -> None:
+    found = run(PROGRAMS, "mysql")
+    assert found["validate"] == []
+    assert "nginx" not in str(found)
 
 
 def test_secrets_are_in_a_file_and_never_on_the_command_line() -> None:
     found = run(
         {"mysqld": PROGRAMS["mysqld"] | {"login": "environment", "secrets": {"B": 'a "b"', "A": "plain"}}}, "mysql"
     )
-    assert found["secret_files"] == [
-        {"path": "/etc/graphic_school/exporter/mysqld.env", "content": 'A=plain\nB="a \\"b\\""\n'},
+    assert [row for row in found["files"] if "content" in row] == [
+        {
+            "path": "/etc/graphic_school/exporter/mysqld.env",
+            "content": 'A=plain\nB="a \\"b\\""\n',
+            "mode": "0600",
+            "secret": True,
+        },
     ]
-    assert "plain" not in str(found["unit_files"])
+    assert "plain" not in str([row for row in found["files"] if "template" in row])
     assert "/etc/graphic_school/exporter/mysqld.env" in found["services"][0]["restart_on"]
 
 

@@ -256,7 +256,7 @@ def test_who_is_met_by_the_verb() -> None:
     assert {row["host"]: row["groups"] for row in group_marks(found, ["app1", "app2", "app4"], ["lb1"])} == {
         "app1": ["fleet_asked"],
         "app2": ["fleet_leaving", "fleet_concerned", "fleet_asked"],
-        "app3": ["fleet_joining", "fleet_concerned"],
+        "app3": ["fleet_joining", "fleet_concerned", "fleet_metered"],
         "app4": ["fleet_leaving", "fleet_concerned", "fleet_asked"],
         "lb1": ["fleet_concerned"],
     }
@@ -275,8 +275,10 @@ def test_a_new_redis_host_is_told_to_all_who_ask_it() -> None:
     found = scale_plan(GROUPS, HOSTVARS, "redis_cluster", 4)
     assert (found["join"], found["create"], found["leave"]) == (["redis4"], ["redis4"], [])
     assert {row["host"]: row["groups"] for row in found["marks"]} == {
-        **{host: ["fleet_concerned"] for host in ("app1", "app2", "redis1", "redis2", "redis3", "worker1")},
-        "redis4": ["fleet_joining", "fleet_concerned"],
+        **{host: ["fleet_concerned"] for host in ("app1", "app2", "redis1", "redis2", "redis3")},
+        # Its exporter looks into the queues.
+        "worker1": ["fleet_concerned", "fleet_metered"],
+        "redis4": ["fleet_joining", "fleet_concerned", "fleet_metered"],
     }
     assert found["marks_after"] == []
 
@@ -289,6 +291,7 @@ def test_a_redis_host_that_left_is_forgotten_by_the_others() -> None:
     assert next(row for row in found["marks"] if row["host"] == "redis4")["groups"] == [
         "fleet_leaving", "fleet_concerned", "fleet_asked",
     ]
+    assert {"host": "worker1", "groups": ["fleet_concerned", "fleet_metered"]} in found["marks"]
     # Clients have dropped it while it was still there to send them on.
     assert [row["host"] for row in found["marks_after"]] == ["redis1", "redis2", "redis3"]
 
@@ -307,6 +310,12 @@ def test_who_watches_learns_who_came(tier: str) -> None:
     hostvars = {**HOSTVARS, "mon1": {"ansible_host": "192.0.2.171"}}
     found = scale_plan(groups, hostvars, tier, len(GROUPS[tier]) + 1)
     assert {"host": "mon1", "groups": ["fleet_concerned"]} in found["marks"]
+
+
+@pytest.mark.parametrize("tier", ["app_servers", "queue_workers", "load_balancers", "mysql", "redis_cluster"])
+def test_what_changes_nothing_has_nobodys_exporters_changed(tier: str) -> None:
+    found = scale_plan(GROUPS, HOSTVARS, tier, len(GROUPS[tier]))
+    assert [row for row in found["marks"] if "fleet_metered" in row["groups"]] == []
 
 
 def test_who_watches_forgets_who_left() -> None:
