@@ -134,10 +134,13 @@ def acl_files(
 def acl_text(users: Sequence[Mapping[str, str]]) -> str:
     """Return an ACL file: the default user off, and each row's `name` with `rules` and the SHA-256 of its `password`.
 
+    Nobody can be the default user, who is off and has no password; but Redis replays its append-only file as that user and
+    throws away each transaction that the user may not do (redis/redis#14541), so it may do everything.
+
     The last line is a switched-off user whose name is a digest of all lines before: ACL USERS tells with it whether
     an instance has loaded the file.
     """
-    lines = ["user default off resetpass resetkeys resetchannels -@all"]
+    lines = ["user default off resetpass allkeys allchannels +@all"]
     for user in users:
         digest = hashlib.sha256(user["password"].encode()).hexdigest()
         if not re.fullmatch(r"[A-Za-z0-9_-]+", user["name"]):

@@ -97,9 +97,13 @@ ADMIN = {"name": "admin", "password": "other", "rules": "~* +@all"}
 def test_an_acl_file_holds_digests_and_switches_the_default_user_off() -> None:
     text = acl_text([APP])
     assert "top secret" not in text
-    assert text.startswith("user default off ")
+    assert text.startswith("user default off resetpass ")
     assert "user app on resetpass #" in text
     assert text.splitlines()[1].endswith("~* +@all -@admin")
+
+
+def test_redis_may_replay_every_transaction_as_the_default_user() -> None:
+    assert acl_text([APP]).splitlines()[0].endswith(" allkeys allchannels +@all")
 
 
 def test_another_password_makes_another_revision() -> None:
