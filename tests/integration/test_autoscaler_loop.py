@@ -72,7 +72,7 @@ class Loop:
         venv = Path(sys.executable).parent.parent
         values = autoscale.variables(venv, self.interval, "127.0.0.1", self.port, dry_run=False)
         look = f"env > {self.folder}/environment; echo $$ >> {self.folder}/looks; sleep {self.look_seconds}"
-        values["autoscaler_command"] = ["sh", "-c", look]
+        values |= {"autoscaler_command": ["sh", "-c", look], "autoscaler_directory": str(self.folder)}
         file = self.folder / f"variables-{self.port}.json"
         file.write_text(json.dumps(values))
         environment = {
@@ -183,3 +183,14 @@ def test_of_two_loops_one_works_and_the_other_waits_until_it_was_killed(tmp_path
     finally:
         first.end()
         second.end()
+
+
+def test_a_look_that_comes_while_another_one_scales_costs_nothing(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, interval=1, look_seconds=20).start()
+    try:
+        until("it looks", lambda: len(loop.looks) == 1)
+        time.sleep(12)
+        assert len(loop.looks) == 1
+        until("it looks again when the first look is over", lambda: len(loop.looks) == 2)
+    finally:
+        loop.end()
