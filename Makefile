@@ -64,7 +64,7 @@ e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledg
 interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each step, and see that the next run finishes (STEPS=1-4 for some)
 	@STEPS="$(STEPS)" $(VENV)/pytest tests/e2e/test_interrupted_verbs_finish.py -m interrupts -v -s $(if $(filter none,$(VERB)),,-k $(VERB))
 
-alerts: .lab/dev-venv ## Make what each alert warns of really so, and see it fire and end (a watched demo; ALERTS="HostDown or DiskFull" for some)
+alerts: .lab/dev-venv ## Make what each alert warns of really so, and see it fire and end (hard on the demo; ALERTS="HostDown or DiskFull" for some)
 	@$(VENV)/pytest tests/e2e/test_alerts_fire.py -m alerts -v -s $(if $(ALERTS),-k "$(ALERTS)")
 
 quiet: .lab/dev-venv ## A quarter of an hour of light load on the running fleet, and no alert (QUIET_SECONDS=120 for less)

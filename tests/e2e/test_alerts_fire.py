@@ -19,7 +19,7 @@ from plugins.module_utils.alerts import ALERTS
 from plugins.module_utils.prometheus_client import Prometheus, PrometheusError, Series
 from tests.e2e.ledger.steps import wait_until_lab_is_whole
 from tests.e2e.support.alert_conditions import CONDITIONS, Condition
-from tests.e2e.support.lab import ROOT, Lab, good
+from tests.e2e.support.lab import Lab, good
 from tests.e2e.support.monitoring import prometheus
 from tests.e2e.support.waiting import until
 
@@ -31,22 +31,15 @@ SOON_SECONDS = 10
 
 def wait_times(lab: Lab, seconds: Mapping[str, int]) -> None:
     """Give alerts these times on the host that watches; none gives each its own."""
-    beside = ROOT / "inventories/lab-monitoring"
-    watched = "monitoring" in (ROOT / "inventories/lab/hosts.yml").read_text("utf-8")
     changes = json.dumps({"prometheus_alerts": {name: {"seconds": value} for name, value in seconds.items()}})
-    good(
-        lab.play(
-            "playbooks/monitoring.yml", "--limit", lab.tier("monitoring")[0], "--tags", "prometheus", "-e", changes,
-            inventories=[ROOT / "inventories/lab", *([] if watched else [beside])],
-        )
-    )  # fmt: skip
+    good(lab.play("playbooks/monitoring.yml", "--limit", lab.tier("monitoring")[0], "--tags", "prometheus", "-e", changes))
 
 
 @pytest.fixture(scope="module")
 def asked(lab: Lab) -> Iterator[Prometheus]:
     """Prometheus, whose alerts fire soon."""
     if not lab.tier("monitoring"):
-        pytest.fail("nobody watches this fleet: lay inventories/lab-monitoring over it (docs/lab.md)", pytrace=False)
+        pytest.fail("nobody watches this fleet: give the group monitoring of its inventory a host", pytrace=False)
     try:
         wait_times(lab, {row.name: min(row.seconds, SOON_SECONDS) for row in ALERTS})
         yield prometheus(lab)
