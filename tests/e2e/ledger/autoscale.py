@@ -142,7 +142,7 @@ def _report(stage: Stage, tier: str, since: float) -> None:
         stage.note(f"{row['time']} {row['action']} {row['current']} → {row['desired']}{more}: {row['reason']}")
 
 
-def servers_follow_the_load(rate: float = 27.0, limit: float = 2.0) -> Step:
+def servers_follow_the_load(rate: float = 24.0, limit: float = 2.0) -> Step:
     """From two app servers: requests that two can't serve, until response time is under the limit; then none, until there are two."""
 
     def run(stage: Stage) -> None:
