@@ -158,14 +158,6 @@ def test_a_storm_of_alerts_is_one_look_and_a_later_alert_is_another(loop: Loop) 
     until("it looks again", lambda: len(loop.looks) == before + 2)
 
 
-def test_it_looks_by_the_clock_also_while_another_look_takes_long(tmp_path: Path) -> None:
-    started = Loop(tmp_path, interval=4, look_seconds=30).start()
-    try:
-        until("it looks three times", lambda: len(started.looks) >= 3, 60)
-    finally:
-        started.end()
-
-
 def test_of_two_loops_one_works_and_the_other_waits_until_it_was_killed(tmp_path: Path) -> None:
     first = Loop(tmp_path).start()
     second = Loop(tmp_path)
