@@ -173,7 +173,7 @@ def servers_follow_the_load(rate: float = 24.0, limit: float = 2.0) -> Step:
     return Step("make autoscale, and more requests than two app servers can serve", run)
 
 
-def workers_follow_the_queue(jobs: int = 5000, rate: float = 60.0) -> Step:
+def workers_follow_the_queue(jobs: int = 5000, rate: float = 25.0) -> Step:
     """Jobs by the thousand: first more processes, then more hosts, until the queue is empty and everything is as before."""
 
     def run(stage: Stage) -> None:
