@@ -314,6 +314,14 @@ def test_every_link_in_the_docs_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_a_play_that_reads_the_inventory_again_knows_its_host_by_name(playbook: Path) -> None:
+    """Hosts that add_host named come first in all from then on; a host that was destroyed too, and the play would end without a word."""
+    for play in yaml.safe_load(playbook.read_text("utf-8")):
+        if re.search("refresh_inventory|autoscale_look|refresh.yml", str(play)):
+            assert not re.search(r"^[\w:&!*-]+\[[\d:]+\]$", str(play["hosts"])), f"{play['name']}: {play['hosts']}"
+
+
 def test_parts_of_playbooks_see_the_wiring_of_playbooks() -> None:
     """Ansible looks for group_vars beside the file that a play stands in, also when that file was imported from elsewhere."""
     wiring = {path.relative_to(ROOT / "playbooks/group_vars") for path in (ROOT / "playbooks/group_vars").rglob("*.yml")}
