@@ -41,7 +41,7 @@ layout: "{{ monitoring_exporters | graphic_school.scaling.exporter_layout(progra
 
 RETURN = """
 _value:
-  description: C(packages), C(files), C(validate) and C(services): an entry of O(graphic_school.scaling.converge#module:parts).
+  description: C(packages), C(files), C(validate) and C(services), as an entry of O(graphic_school.scaling.converge#module:parts).
   type: dict
 """
 

@@ -8,20 +8,15 @@ Who takes the address passes on to the giver, unchanged, each packet of a connec
 its own. What the takers know of the giver is gone after some seconds without a word, so a giver that dies leaves nothing behind.
 See docs/decisions/virtual-address.md.
 
-The role keepalived ships this file with its neighbour to each balancer, where it runs as `python3 -m graphic_school_handover.handover
-/etc/graphic_school/handover.json`, started by the module traffic.
+The role keepalived ships this file with its neighbour to each balancer, and with them the program that gives the address away
+(roles/keepalived/templates/usr/local/lib/graphic_school_handover/__main__.py), which the module traffic starts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,36 +176,3 @@ class Giver:
             self._route("flush")
             for name, value in before.items():
                 (folder / name).write_text(value, encoding="ascii")
-
-
-def _ready() -> None:
-    """Tell systemd that the first word is out (sd_notify(3))."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-            end.sendto(b"READY=1", path.replace("@", "\0", 1) if path.startswith("@") else path)
-
-
-def _run(command: Sequence[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def main() -> None:
-    shared = shared_from(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    signal.signal(signal.SIGTERM, lambda *_details: sys.exit(0))
-    giver, ends = Giver(shared, _run), sockets(shared)
-    began, left, why = time.monotonic(), None, ""
-    with giver.accepting():
-        say(ends)
-        _ready()
-        while not why:
-            time.sleep(WORD_SECONDS)
-            say(ends)
-            look = giver.look(time.monotonic())
-            if left is None and not look.held:
-                left = look.at
-            why = why_it_ends(began, left, look, shared.seconds)
-    sys.stdout.write(f"{why}\n")
-
-
-if __name__ == "__main__":
-    main()

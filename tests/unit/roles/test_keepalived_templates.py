@@ -119,7 +119,7 @@ def test_the_address_can_be_given_away(tmp_path: Path) -> None:
             shipped.parent.mkdir(exist_ok=True)
             shipped.write_text(text)
     # Everything that it needs is there.
-    subprocess.run([sys.executable, "-c", f"import {module[1]}"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", f"import {module[1]}.__main__"], cwd=tmp_path, check=True, timeout=60)
 
 
 def test_a_balancer_alone_has_nobody_to_give_it_to() -> None:
