@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import settings
 from .inventory import Host
-from .podman import Container, create_words, network_exists, podman, wait_until
+from .podman import Container, create_words, keep_bridge_address, network_exists, podman, wait_until
 from .podman import remove as remove_containers
 from .shell import LabError, detail, run
 
@@ -123,6 +123,7 @@ def apply(todo: Plan, hosts: Iterable[Host], images: Mapping[str, str]) -> None:
                 [host for host in everybody if host.name in resized],
             )
         )
+    keep_bridge_address()
     with ThreadPoolExecutor(max_workers=16) as pool:
         answers = dict(zip(everybody, pool.map(_wait_for_ssh, everybody), strict=True))
     silent = [host.name for host, answer in answers.items() if not answer]

@@ -241,6 +241,18 @@ def mac_address(address: str) -> str:
     return "02:00:" + ":".join(f"{part:02x}" for part in ipaddress.IPv4Address(address).packed)
 
 
+def keep_bridge_address(sys_class_net: Path = Path("/sys/class/net")) -> None:
+    """Give this machine's end of the lab's network a MAC address that stays. It is there while a host runs.
+
+    A bridge takes the lowest address of its ports: when the host with that port died, hosts answered this machine at an address that was
+    nobody's any more, again for five seconds.
+    """
+    (network,) = json.loads(podman("network", "inspect", settings.NETWORK))
+    bridge, wanted = network["network_interface"], mac_address(network["subnets"][0]["gateway"])
+    if (sys_class_net / bridge / "address").read_text("ascii").strip() != wanted:
+        run(["ip", "link", "set", "dev", bridge, "address", wanted])
+
+
 def create_words(
     name: str, *, address: str, memory_mb: int, vcpus: int, image: str, tier: str, cpus_here: int | None = None
 ) -> Sequence[str]:

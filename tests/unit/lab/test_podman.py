@@ -68,3 +68,23 @@ def test_a_host_that_does_not_end_is_no_fenced_host(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hosts, "end", lambda container, seconds: container.name != "db1")
     with pytest.raises(LabError, match=r"^db1 could not be fenced within 20 s"):
         hosts.ACTIONS["fence"]([{"name": "db1"}, {"name": "db9"}], {"db1": container(1)})
+
+
+@pytest.mark.parametrize(
+    ("address", "commands"),
+    [
+        pytest.param("1a:e5:3c:ad:5a:8d", [["ip", "link", "set", "dev", "podman7", "address", "02:00:c6:12:0a:01"]], id="of a port"),
+        pytest.param("02:00:c6:12:0a:01", [], id="its own"),
+    ],
+)
+def test_the_bridge_has_an_address_of_its_own(
+    address: str, commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "podman7").mkdir()
+    (tmp_path / "podman7" / "address").write_text(f"{address}\n")
+    network = '[{"network_interface": "podman7", "subnets": [{"subnet": "198.18.10.0/24", "gateway": "198.18.10.1"}]}]'
+    monkeypatch.setattr(podman, "podman", lambda *words: network)
+    done: list[list[str]] = []
+    monkeypatch.setattr(podman, "run", done.append)
+    podman.keep_bridge_address(tmp_path)
+    assert done == commands
