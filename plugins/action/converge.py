@@ -17,6 +17,9 @@ from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
 from ..module_utils.converge import ConvergeError, Desired, desired_from, glob_matches, pack
+from ..plugin_utils.before_fork import load_filters
+
+load_filters()
 
 OPTIONS = frozenset(
     {

@@ -15,6 +15,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from .before_fork import load_filters
+
+load_filters()
+
 BY_SUFFIX = {".json": "json", ".md": "markdown", ".html": "html"}
 LOG_BYTES = 5_000_000
 
