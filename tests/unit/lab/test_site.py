@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lab import site
 from lab.outside import Answer, check
 from lab.shell import LabError
 from lab.site import Story
@@ -94,3 +97,31 @@ def test_an_app_server_without_traffic_is_named() -> None:
 def test_an_ill_application_is_refused_with_what_it_says() -> None:
     with pytest.raises(LabError, match=r"/api/health answers 503: .*queue.*down"):
         looked_at(Client(["app1", "app2"], ill=10**6))
+
+
+# As a strategy is loaded, once Ansible knows where collections are; then what mitogen does in each worker.
+LEAN = """
+import os, runpy, sys, types
+from ansible import constants
+from ansible.plugins.loader import init_plugin_loader
+init_plugin_loader(constants.COLLECTIONS_PATHS)
+import ansible_mitogen.affinity, ansible_mitogen.planner
+
+def extra_paths():
+    invocation = types.SimpleNamespace(_extra_sys_paths=set())
+    ansible_mitogen.planner._load_collections(invocation)
+    return invocation._extra_sys_paths
+
+theirs = extra_paths()
+processors = os.sched_getaffinity(0)
+runpy.run_path(sys.argv[1])
+ansible_mitogen.affinity.policy.assign_worker()
+print(os.sched_getaffinity(0) == processors, any(path.endswith("graphic_school/scaling") for path in theirs), extra_paths() == theirs)
+"""
+
+
+def test_mitogen_leaves_all_processors_to_the_workers_and_knows_the_collections() -> None:
+    env = site.environment(Path(sys.prefix), accelerate=True)
+    strategy = Path(env["ANSIBLE_STRATEGY_PLUGINS"], f"{env['ANSIBLE_STRATEGY']}.py")
+    done = subprocess.run([sys.executable, "-c", LEAN, strategy], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr
