@@ -220,6 +220,7 @@ class LoadBalancer(Gate):
     def __init__(self, world: World, settings: Mapping[str, Any]) -> None:
         super().__init__(world, settings)
         self.answered = world.clock.monotonic()
+        self.came_back = False
 
     def refuse(self) -> None:
         if not self.given["address"]:
@@ -257,13 +258,23 @@ class LoadBalancer(Gate):
             # Its last advert says that it goes: another one takes over within a fraction of a second instead of after failed checks.
             self.world.must("/usr/bin/systemctl", "restart", "keepalived.service")
             self.world.clock.sleep(ANNOUNCED_SECONDS)
+        self._end_connections()
+
+    def _end_connections(self) -> None:
         if self._connections():
             # Its workers end: idle connections at once, the others after their answer.
             self.world.must("/usr/bin/systemctl", "reload", "nginx.service")
 
     def busy(self) -> str:
         if self._holds():
+            # It came back because whoever had taken it died: the next one to take it is told too whose connections they are.
+            self.world.must("/usr/bin/systemctl", "start", UNIT)
+            self.came_back = True
             return f"it still holds {self.given['address']}"
+        if self.came_back:
+            self.came_back = False
+            self.world.clock.sleep(ANNOUNCED_SECONDS)
+            self._end_connections()
         now = self.world.clock.monotonic()
         if self._connections():
             self.answered = now

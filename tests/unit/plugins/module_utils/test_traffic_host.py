@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,6 +187,21 @@ def test_a_balancer_moves_the_address_at_once_and_waits_for_its_answers(tmp_path
         "systemctl reload nginx.service, marked",
     ], "whose connections they are is said before the mark lets keepalived's check fail"
     assert balancer.answers == -2, "it waited for the answers, and looked three times at the end"
+
+
+def test_an_address_that_comes_back_while_it_is_given_away_is_given_away_again(tmp_path: Path) -> None:
+    balancer = Balancer(tmp_path, answers=100)
+    seconds_with_it = range(3, 6)
+
+    def sleep(seconds: float, /) -> None:
+        Balancer.sleep(balancer, seconds)
+        balancer.holds = int(balancer.monotonic()) in seconds_with_it
+
+    object.__setattr__(balancer.world, "clock", SimpleNamespace(monotonic=balancer.monotonic, sleep=sleep))
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert balancer.told[-2:] == ["systemctl start graphic_school-handover.service, marked", "systemctl reload nginx.service, marked"]
+    assert balancer.told.count("systemctl restart keepalived.service, marked") == 1
+    assert balancer.clock.monotonic() > 20
 
 
 def test_an_answer_that_does_not_end_is_told(tmp_path: Path) -> None:
