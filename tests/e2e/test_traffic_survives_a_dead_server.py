@@ -85,6 +85,41 @@ def test_losing_an_app_server_loses_no_get_of_500(
     both_serve(visitor, app_servers)
 
 
+RELOADS = 6
+
+
+def workers_of_nginx(lab: Lab, host: str) -> set[str]:
+    return set(lab.ssh(host, "pgrep -u www-data nginx").split())
+
+
+def test_reloading_nginx_of_the_app_servers_costs_no_post(
+    lab: Lab, visit: Callable[..., Visitor], app_servers: list[str]
+) -> None:
+    """nginx itself refuses these requests, so there are many of them, on connections that the balancers keep."""
+    visitor = visit(timeout=30, http2=False)
+    over = threading.Event()
+
+    def post_until_it_is_over() -> Counter[int]:
+        seen: Counter[int] = Counter()
+        while not over.is_set():
+            seen[visitor.post("/nothing.php", {}).status_code] += 1
+        return seen
+
+    before = {host: workers_of_nginx(lab, host) for host in app_servers}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        clients = [pool.submit(post_until_it_is_over) for _client in range(AT_ONCE)]
+        try:
+            for _turn in range(RELOADS):
+                for host in app_servers:
+                    lab.ssh(host, "systemctl reload nginx")
+        finally:
+            over.set()
+    seen = sum((client.result() for client in clients), Counter[int]())
+    assert {host for host in app_servers if workers_of_nginx(lab, host) & before[host]} == set(), "they did not reload"
+    assert seen.total() > 100 * RELOADS
+    assert set(seen) == {404}, seen
+
+
 def holder_of_the_vip(lab: Lab) -> str:
     holders = [
         host
