@@ -54,6 +54,7 @@ _value:
     - C(join) and C(leave), names; C(create) and C(destroy), those of them that a provider makes or ends.
     - C(entries) and C(settled), what C(scaled.yml) has to say meanwhile and at the end.
     - C(group), the inventory's group; C(listeners), the tiers that have to learn of it; C(why), one sentence for each host.
+    - C(rehearsed), whether check mode can tell what others would do.
     - C(marks), rows of C(host) and the C(groups) that it is in while the verb runs, and C(marks_after), once hosts have left.
   type: dict
 """

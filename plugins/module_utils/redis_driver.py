@@ -9,9 +9,10 @@ that every wait is bounded and can be tested without one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -399,6 +400,35 @@ def restart_instance(address: str, port: int, name: str, tools: Tools) -> bool:
     if not tools.wait(back):
         raise RedisClusterError(f"{name} isn't back {tools.seconds:.0f} s after its restart; look at its journal")
     return handed_over
+
+
+def holding(instances: Iterable[Instance], tools: Tools) -> tuple[Instance, ...]:
+    """Return which instances hold slots. One that is dead holds none: its replica took over, or will."""
+    found = []
+    for instance in instances:
+        with contextlib.suppress(OSError, RedisReplyError):
+            connection = tools.connect(instance.address, instance.port)
+            try:
+                lines = parse_nodes(connection.command("CLUSTER", "NODES"))
+            finally:
+                connection.close()
+            if any("myself" in line.flags and line.slots for line in lines):
+                found.append(instance)
+    return tuple(found)
+
+
+def clients(instance: Instance, tools: Tools) -> tuple[tuple[str, int], ...]:
+    """Return who is connected to an instance: each one's address without its port, and for how many seconds it has said nothing.
+
+    Raises OSError or RedisReplyError when the instance does not answer.
+    """
+    connection = tools.connect(instance.address, instance.port)
+    try:
+        lines = str(connection.command("CLIENT", "LIST")).splitlines()
+    finally:
+        connection.close()
+    rows = (dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines)
+    return tuple((row["addr"].rpartition(":")[0].strip("[]"), int(row["idle"])) for row in rows)
 
 
 def hand_over_to_replica(address: str, port: int, name: str, tools: Tools) -> None:

@@ -41,6 +41,9 @@ FORGETTERS: Mapping[str, tuple[str, ...]] = {
     "mysql": LISTENERS["mysql"],
     "redis_cluster": ("redis_cluster", "monitoring"),
 }
+# Tiers of which check mode can tell what the others would do. Databases and Redis hosts ask each other, and one that isn't made
+# can't answer.
+REHEARSED = ("app_servers", "queue_workers", "load_balancers")
 # Whose exporters ask the tier, and so have to know it.
 ASKERS: Mapping[str, tuple[str, ...]] = {"redis_cluster": ("queue_workers",)}
 
@@ -107,6 +110,7 @@ class Plan:
             "entries": {name: None if row is None else dict(row) for name, row in self.entries.items()},
             "settled": {name: None if row is None else dict(row) for name, row in self.settled.items()},
             "listeners": list(LISTENERS[self.tier]),
+            "rehearsed": self.tier in REHEARSED,
             "why": list(self.why),
         }
 

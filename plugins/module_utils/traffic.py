@@ -8,6 +8,7 @@ A host says itself, for each of its tiers, that it takes no new work: a file bel
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ MARKS = Path("/etc/graphic_school/out-of-traffic")
 # Tiers with a gate, in the order in which a host of several leaves: what takes work from outside comes first.
 TIERS = ("load_balancers", "app_servers", "queue_workers", "scheduler", "redis_cluster", "mysql")
 TABLE = "graphic_school_traffic"
+# A host may be in both tiers, and out of one of them.
+REDIS_TABLE = "graphic_school_traffic_redis"
 # Shares of new connections, in percent, that a host takes one after the other while it comes back.
 SHARES = (10, 25, 50, 75)
 
@@ -70,8 +73,8 @@ def parse_mark(text: str) -> Mark:
     return Mark(*(str(data.get(name, "unknown")) for name in ("since", "by", "reason")))
 
 
-def ruleset(ports: Sequence[int], share: int = 0) -> str:
-    """Return nft's input that lets through C(share) percent of new connections to C(ports); 0 refuses all.
+def ruleset(ports: Sequence[int], share: int = 0, *, table: str = TABLE, peers: Collection[str] = ()) -> str:
+    """Return nft's input that lets through C(share) percent of new connections to C(ports); 0 refuses all but those of C(peers).
 
     A refusal is a TCP reset: the other side knows at once that nothing was sent. Connections that exist go on, and the host
     itself may always connect. The rules look at flags only, so they need no connection tracking.
@@ -82,9 +85,14 @@ def ruleset(ports: Sequence[int], share: int = 0) -> str:
         raise TrafficError(f"the share of new connections must be from 0 to 99 percent, not: {share}")
     chance = f" numgen random mod 100 >= {share}" if share else ""
     listed = ", ".join(str(port) for port in sorted(set(ports)))
+    accepted = "".join(
+        f"\t\t{family} saddr {{ {', '.join(addresses)} }} accept\n"
+        for family, version in (("ip", 4), ("ip6", 6))
+        if (addresses := sorted(peer for peer in peers if ipaddress.ip_address(peer).version == version))
+    )
     return (
-        f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n\tchain input {{\n"
-        "\t\ttype filter hook input priority -10; policy accept;\n"
+        f"table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n\tchain input {{\n"
+        f"\t\ttype filter hook input priority -10; policy accept;\n{accepted}"
         f'\t\tiifname != "lo" tcp dport {{ {listed} }} tcp flags & (fin | syn | rst | ack) == syn{chance}'
         " reject with tcp reset\n\t}\n}\n"
     )

@@ -17,10 +17,12 @@ from typing import Any, Protocol
 from .handover import SETTINGS, UNIT, holds, shared_from, unaware
 from .open_connections import connections
 from .redis_client import RedisReplyError, info
-from .redis_cluster import RedisClusterError, parse_nodes
-from .redis_driver import Tools, hand_over_to_replica, tools_for
+from .redis_cluster import Instance, RedisClusterError
+from .redis_driver import Tools, clients, hand_over_to_replica, holding, tools_for
+from .redis_spread import local_instances, peers
 from .traffic import (
     MARKS,
+    REDIS_TABLE,
     TIERS,
     Mark,
     TrafficError,
@@ -40,6 +42,11 @@ PAUSE = 0.2
 ANNOUNCED_SECONDS = 0.5
 # Answers are done, and their last bytes are on the way: a client that has vanished is not waited for any longer.
 SENDING_SECONDS = 15
+# Keeps clients from a Redis host that is out of traffic.
+SPREAD_UNIT = "redis-cluster-spread.service"
+# A client of Redis that has said nothing for so long is not waited for, and after so long none is.
+CLIENT_IDLE_SECONDS = 15
+CLIENT_SECONDS = 30
 
 
 class Run(Protocol):
@@ -213,6 +220,7 @@ class LoadBalancer(Gate):
     def __init__(self, world: World, settings: Mapping[str, Any]) -> None:
         super().__init__(world, settings)
         self.answered = world.clock.monotonic()
+        self.came_back = False
 
     def refuse(self) -> None:
         if not self.given["address"]:
@@ -250,13 +258,23 @@ class LoadBalancer(Gate):
             # Its last advert says that it goes: another one takes over within a fraction of a second instead of after failed checks.
             self.world.must("/usr/bin/systemctl", "restart", "keepalived.service")
             self.world.clock.sleep(ANNOUNCED_SECONDS)
+        self._end_connections()
+
+    def _end_connections(self) -> None:
         if self._connections():
             # Its workers end: idle connections at once, the others after their answer.
             self.world.must("/usr/bin/systemctl", "reload", "nginx.service")
 
     def busy(self) -> str:
         if self._holds():
+            # It came back because whoever had taken it died: the next one to take it is told too whose connections they are.
+            self.world.must("/usr/bin/systemctl", "start", UNIT)
+            self.came_back = True
             return f"it still holds {self.given['address']}"
+        if self.came_back:
+            self.came_back = False
+            self.world.clock.sleep(ANNOUNCED_SECONDS)
+            self._end_connections()
         now = self.world.clock.monotonic()
         if self._connections():
             self.answered = now
@@ -306,7 +324,14 @@ class Mysql(Gate):
 
 
 class Redis(Gate):
-    """Its primaries are handed to replicas on other hosts; the service that spreads primaries takes none back meanwhile."""
+    """Its primaries are handed to replicas on other hosts, then new clients are refused, so that they ask the next host.
+
+    The service redis-cluster-spread does the second, and takes no primary back meanwhile.
+    """
+
+    def __init__(self, world: World, settings: Mapping[str, Any]) -> None:
+        super().__init__(world, settings)
+        self.refused_since: float | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -317,49 +342,70 @@ class Redis(Gate):
             raise TrafficError(f"{self.world.host}: {path} can't be read ({error}); run site.yml for this host first") from error
         return data
 
-    def _instances(self) -> list[tuple[str, int, str]]:
-        return [
-            (row["address"], int(row["port"]), f"{pool['name']} {row['port']}")
-            for pool in self.config["pools"] for row in pool["instances"] if row["host"] == self.config["host"]
-        ]
-
     def _tools(self) -> Tools:
         return tools_for(self.config["user"], self.config["passwords"], 20)
 
-    def _primaries(self) -> list[tuple[str, int, str]]:
-        """Return which instances of this host hold slots. One that is dead holds none: its replica took over, or will."""
-        found, tools = [], self._tools()
-        for address, port, name in self._instances():
-            with contextlib.suppress(OSError, RedisReplyError):
-                connection = tools.connect(address, port)
-                try:
-                    lines = parse_nodes(connection.command("CLUSTER", "NODES"))
-                finally:
-                    connection.close()
-                if any("myself" in line.flags and line.slots for line in lines):
-                    found.append((address, port, name))
-        return found
+    def _instances(self) -> dict[Instance, str]:
+        return {instance: f"{pool} {instance.port}" for instance, pool in local_instances(self.config).items()}
+
+    def _held(self) -> list[str]:
+        instances = self._instances()
+        return [instances[instance] for instance in holding(instances, self._tools())]
+
+    def refuse(self) -> None:
+        shown = self.world.run(["/usr/bin/systemctl", "show", "--property", "AmbientCapabilities", "--value", SPREAD_UNIT])[1]
+        if self.world.unit_runs(SPREAD_UNIT) and "cap_net_admin" not in shown:
+            raise TrafficError(f"{self.world.host} does not know yet how to send clients away; run site.yml for it first")
+
+    def _refuses(self) -> bool:
+        return self.world.run(["/usr/sbin/nft", "list", "table", "inet", REDIS_TABLE])[0] == 0
 
     def close(self) -> None:
-        tools = self._tools()
-        for address, port, name in self._primaries():
+        tools, instances = self._tools(), self._instances()
+        for instance in holding(instances, tools):
             try:
-                hand_over_to_replica(address, port, f"{self.world.host}: {name}", tools)
+                hand_over_to_replica(instance.address, instance.port, f"{self.world.host}: {instances[instance]}", tools)
             except (OSError, RedisReplyError, RedisClusterError) as error:
-                raise TrafficError(f"{self.world.host}: {name} could not be handed over: {error}") from error
+                raise TrafficError(f"{self.world.host}: {instances[instance]} could not be handed over: {error}") from error
 
     def closed(self) -> bool:
-        return not self._primaries()
+        return not self._held()
 
     def busy(self) -> str:
-        held = [name for _address, _port, name in self._primaries()]
-        return f"it is still primary of {', '.join(held)}" if held else ""
+        if held := self._held():
+            return f"it is still primary of {', '.join(held)}"
+        if not self.world.unit_runs(SPREAD_UNIT):
+            # redis_cluster_spread_seconds is 0: clients go on coming.
+            return ""
+        if not self._refuses():
+            return f"it does not refuse new clients yet (see the journal of {SPREAD_UNIT})"
+        return self._clients()
+
+    def _clients(self) -> str:
+        """Return who is connected from outside the tier and has said something lately: it may be in the middle of a request.
+
+        Whoever asks for a key is sent to the primary, and leaves by himself. Nobody is cut off: phpredis 6.2 crashes when it can't
+        connect again.
+        """
+        now = self.world.clock.monotonic()
+        self.refused_since = now if self.refused_since is None else self.refused_since
+        if now - self.refused_since >= CLIENT_SECONDS:
+            return ""
+        own, tools, found = {*peers(self.config), "127.0.0.1", "::1"}, self._tools(), []
+        for instance in self._instances():
+            with contextlib.suppress(OSError, RedisReplyError):
+                found += [address for address, idle in clients(instance, tools) if idle < CLIENT_IDLE_SECONDS and address not in own]
+        return summary([f"{address}:" for address in found]) if found else ""
+
+    def open(self) -> None:
+        # The service does it too, within a second.
+        self.world.run(["/usr/sbin/nft", "delete", "table", "inet", REDIS_TABLE])
 
     def ill(self) -> str:
         tools = self._tools()
-        for address, port, name in self._instances():
+        for instance, name in self._instances().items():
             try:
-                connection = tools.connect(address, port)
+                connection = tools.connect(instance.address, instance.port)
                 try:
                     state = info(connection.command("CLUSTER", "INFO")).get("cluster_state")
                 finally:
@@ -368,7 +414,7 @@ class Redis(Gate):
                 return f"does not answer as {name} ({error})"
             if state != "ok":
                 return f"says that the cluster of {name} is {state}"
-        return ""
+        return "still refuses clients" if self._refuses() else ""
 
 
 GATES: Mapping[str, Callable[[World, Mapping[str, Any]], Gate]] = {

@@ -9,6 +9,7 @@ Application servers: tests/e2e/test_deploys_lose_nothing.py.
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -118,17 +119,42 @@ def held(lab: Lab, host: str) -> list[str]:
     return [pool for pool in POOLS for node in nodes(lab, pool) if node.is_primary and node.slots and node.address == lab.address(host)]
 
 
-def test_a_drained_redis_host_holds_no_primary(lab: Lab, visitor: Visitor, light_load: LightLoad) -> None:
+def refused(lab: Lab, host: str) -> list[int]:
+    """The ports of Redis at which a stranger is sent away at once."""
+    ports = []
+    for port in (port for ports in POOLS.values() for port in ports):
+        try:
+            socket.create_connection((lab.address(host), port), 2).close()
+        except ConnectionRefusedError:
+            ports.append(port)
+    return ports
+
+
+def linked(lab: Lab, host: str) -> bool:
+    """Whether the others see every instance of the host, and each copies its primary."""
+    other = next(name for name in lab.tier("redis_cluster") if name != host)
+    found = [node for pool in POOLS for node in nodes(lab, pool, other) if node.address == lab.address(host)]
+    links = lab.ssh(host, "ss -Htn state established '( dport = :6379 or dport = :6380 or dport = :6389 or dport = :6390 )' | wc -l")
+    assert len(found) == 4 and not any({"fail", "fail?", "handshake"} & node.flags for node in found), f"{other} sees {found}"
+    return int(links) >= 4
+
+
+def test_a_drained_redis_host_holds_no_primary_and_is_asked_by_nobody(lab: Lab, visitor: Visitor, light_load: LightLoad) -> None:
     host = next(name for name in lab.tier("redis_cluster") if held(lab, name))
     before = sorted(held(lab, host))
     session = visitor.get("/api/whoami").json()
     with drained(lab, host):
         assert held(lab, host) == []
+        ports = [port for ports in POOLS.values() for port in ports]
+        assert refused(lab, host) == ports
         site_leaves_it(lab, host, "redis_cluster")
         reboot(lab, host)
-        until("both pools are whole", lambda: pools_are_whole(lab), seconds=60)
+        until(f"{host} copies its primaries again", lambda: linked(lab, host), seconds=60)
         time.sleep(10)
         assert held(lab, host) == [], "also after a reboot"
+        until("they are refused also after a reboot", lambda: refused(lab, host) == ports, seconds=30)
+    assert refused(lab, host) == []
+    until("both pools are whole", lambda: pools_are_whole(lab), seconds=60)
     until(f"{host} is a primary again", lambda: sorted(held(lab, host)) == before, seconds=90)
     now = visitor.get("/api/whoami").json()
     assert now["session_id_hash"] == session["session_id_hash"]

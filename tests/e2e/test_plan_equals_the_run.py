@@ -1,13 +1,13 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What plan.yml says is what site.yml then does: the same settings, the same reloads and restarts; afterwards nothing is left."""
+"""What plan.yml says is what site.yml or resize.yml then does: the same settings, reloads and restarts; afterwards nothing is left."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ OVERLAY: dict[str, Any] = {
     "redis_cluster": {"vars": {"redis_cluster_maxmemory_mb": 200}},
 }
 TAGS = "php_fpm,app_server,mysql,redis_cluster"
+# What stops or starts when an application server leaves the traffic.
+GATES = ("fleet-scheduler.service", "graphic_school-traffic.service")
 RECORDER = {"ANSIBLE_CALLBACKS_ENABLED": "graphic_school.scaling.run_record"}
 
 
@@ -87,17 +89,19 @@ def wished(lab: Lab, play: Callable[..., Run]) -> Iterator[list[Path]]:
     assert back.code == 0, back.output[-4000:]
 
 
-def planned(lab: Lab, play: Callable[..., Run], inventories: list[Path]) -> tuple[dict[str, Any], str]:
+def planned(lab: Lab, play: Callable[..., Run], inventories: list[Path], *options: str) -> tuple[dict[str, Any], str]:
     """The plan as data, and all that was printed."""
     file = lab.folder / "e2e" / "plan.json"
     file.unlink(missing_ok=True)
-    run = play("playbooks/plan.yml", "-e", f"plan_file={file}", inventories=inventories)
+    run = play("playbooks/plan.yml", "-e", f"plan_file={file}", *options, inventories=inventories)
     assert run.code == 0, run.output[-4000:]
     return json.loads(file.read_text(encoding="utf-8")), run.output + file.read_text(encoding="utf-8")
 
 
-def rows(plan: dict[str, Any], part: str, *keys: str) -> set[tuple[str, ...]]:
-    return {tuple(str(row[key]) for key in keys) for row in plan[part]}
+def rows(plan: dict[str, Any], part: str, *keys: str, hosts: Collection[str] = ()) -> set[tuple[str, ...]]:
+    """The rows of a plan, or those of some hosts: of these without the steps that are no setting."""
+    found = [row for row in plan[part] if not hosts or (row["host"] in hosts and row.get("thing") != "task")]
+    return {tuple(str(row[key]) for key in keys) for row in found}
 
 
 def test_the_plan_touches_nothing_and_the_run_then_does_just_that(
@@ -115,29 +119,9 @@ def test_the_plan_touches_nothing_and_the_run_then_does_just_that(
     assert plan["sizes"][app]["php_fpm_children"]["value"] == int(children["then"])
     assert plan["budget"]["total"] <= plan["budget"]["max_connections"]
 
-    record = lab.folder / "e2e" / "record"
-    run = play(
-        "playbooks/site.yml", inventories=wished, env={**RECORDER, "GRAPHIC_SCHOOL_RUN_RECORD": str(record)}
-    )
-    assert run.code == 0, run.output[-4000:]
-    did = plan_from(read_record(record.read_text(encoding="utf-8")), "site").as_dict()
-    columns = ("host", "component", "thing", "setting", "now", "then", "effect")
-    assert rows(plan, "changes", *columns) == rows(did, "changes", *columns)
-    assert rows(plan, "actions", "host", "verb", "what") == rows(did, "actions", "host", "verb", "what")
-
+    run_does(lab, play, "site", wished, plan)
     # The same from outside: what systemd, MySQL and Redis say happened to them.
-    units_after = everywhere(hosts, lambda h: units(lab, h))
-    for verb, part in (("restart", "started"), ("reload", "reloaded")):
-        seen = {
-            (host, unit)
-            for host in hosts
-            for unit, mark in getattr(units_after[host], part).items()
-            if mark != getattr(units_before[host], part).get(unit)
-        }
-        if verb == "reload":  # a restart may leave the mark of the last reload out
-            seen -= {(h, a["what"]) for h in hosts for a in plan["actions"] if a["host"] == h and a["verb"] == "restart"}
-        said = {(row["host"], row["what"]) for row in plan["actions"] if row["verb"] == verb}
-        assert said == seen, verb
+    services_did(plan, units_before, everywhere(hosts, lambda h: units(lab, h)))
     assert {host for host in databases["replicas"] if (host, "mysql.service") not in said_restarts(plan)} == set()
     assert (databases["primary"], "mysql.service") not in said_restarts(plan)
     slow = {host: lab.sql(host, "SELECT @@global.long_query_time")[0][0] for host in lab.tier("mysql")}
@@ -151,6 +135,43 @@ def test_the_plan_touches_nothing_and_the_run_then_does_just_that(
         with connect(lab, host, int(port), "admin") as client:
             assert wanted in (value := str(client.config_get("maxmemory")["maxmemory"])) or megabytes(wanted) == int(value)
     assert online, "each instance of Redis gets another maxmemory"
+
+
+def run_does(
+    lab: Lab,
+    play: Callable[..., Run],
+    playbook: str,
+    inventories: list[Path],
+    plan: dict[str, Any],
+    *options: str,
+    hosts: Collection[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Run:
+    """Run the playbook, and hold what it says that it did against the plan; with C(hosts), the settings and services of these."""
+    record = lab.folder / "e2e" / "record"
+    env = {**(env or {}), **RECORDER, "GRAPHIC_SCHOOL_RUN_RECORD": str(record)}
+    run = play(f"playbooks/{playbook}.yml", *options, inventories=inventories, env=env)
+    assert run.code == 0, run.output[-4000:]
+    did = plan_from(read_record(record.read_text(encoding="utf-8")), playbook).as_dict()
+    columns = ("host", "component", "thing", "setting", "now", "then", "effect")
+    assert rows(plan, "changes", *columns, hosts=hosts) == rows(did, "changes", *columns, hosts=hosts)
+    assert rows(plan, "actions", "host", "verb", "what", hosts=hosts) == rows(did, "actions", "host", "verb", "what", hosts=hosts)
+    return run
+
+
+def services_did(plan: dict[str, Any], before: dict[str, Units], after: dict[str, Units], gates: Collection[str] = ()) -> None:
+    """What systemd says happened to the services is what the plan said would; units that are gates of the traffic come and go with it."""
+    for verb, part in (("restart", "started"), ("reload", "reloaded")):
+        seen = {
+            (host, unit)
+            for host in before
+            for unit, mark in getattr(after[host], part).items()
+            if unit not in gates and mark != getattr(before[host], part).get(unit)
+        }
+        if verb == "reload":  # a restart may leave the mark of the last reload out
+            seen -= {(row["host"], row["what"]) for row in plan["actions"] if row["verb"] == "restart"}
+        said = {(row["host"], row["what"]) for row in plan["actions"] if row["verb"] == verb}
+        assert said == seen, verb
 
 
 def said_restarts(plan: dict[str, Any]) -> set[tuple[str, str]]:
@@ -181,3 +202,21 @@ def test_a_fleet_that_the_run_would_refuse_is_refused_in_the_same_words(lab: Lab
     assert run.code != 0 and refused.code != 0
     reason = re.findall(r"the fleet may open \d+ connections to MySQL, but \w+ allows \d+", refused.messages)
     assert reason and reason[0] in " ".join(run.messages.split()), run.messages
+
+
+def test_a_resize_does_what_its_plan_says(lab: Lab) -> None:
+    host = lab.tier("app_servers")[-1]
+    asked = [host, *lab.tier("monitoring")]
+    bigger = [LAB_INVENTORY, lab.inventory_with("bigger", {"app_servers": {"hosts": {host: {"fleet_memory_mb": 1280}}}})]
+    chosen = ("-e", f"fleet_host={host}")
+    before = everywhere(asked, lambda h: (files(lab, h), units(lab, h)))
+    plan, _printed = planned(lab, lab.play, bigger, "-e", "plan_playbook=resize", *chosen)
+    assert everywhere(asked, lambda h: (files(lab, h), units(lab, h))) == before, "a plan touches nothing"
+    assert {row["host"] for row in plan["changes"] if row["setting"] == "pm.max_children"} == {host}
+    try:
+        run_does(lab, lab.play, "resize", bigger, plan, *chosen)
+        services = {name: found for name, (_files, found) in before.items()}
+        services_did(plan, services, everywhere(asked, lambda h: units(lab, h)), GATES)
+    finally:
+        back = lab.play("playbooks/resize.yml", *chosen)
+        assert back.code == 0, back.output[-4000:]

@@ -28,6 +28,7 @@ from tests.e2e.ledger.steps import (
     play_at,
     rebooted,
     small_disk,
+    taker_killed,
     the_mysql_primary,
     the_store,
     usual_disk,
@@ -94,6 +95,16 @@ VERBS: Mapping[str, Row] = {
         (play_at(holder_of_the_vip, "drain", "undrain"),),
         mix=LONG_MIX,
     ),
+    "drain-balancer-of-three": Row(
+        "one balancer more; the one with the VIP out of traffic, and in again; one less",
+        (
+            play("scale", "-e", "fleet_tier=load_balancers", "-e", "fleet_count=3"),
+            wait(5),
+            play_at(holder_of_the_vip, "drain", "undrain"),
+            play("scale", "-e", "fleet_tier=load_balancers", "-e", "fleet_count=2"),
+        ),
+        mix=LONG_MIX,
+    ),
     "switchover": Row(
         "another server becomes MySQL's primary",
         (play("switchover"),),
@@ -119,6 +130,16 @@ VERBS: Mapping[str, Row] = {
         "thousands of jobs: the autoscaler adds worker processes, then hosts, and takes them back", (workers_follow_the_queue(),)
     ),
     "redis_scale": Row("one Redis host more, and one less", scaled("redis_cluster", 4, 3)),
+    "redis_scale-alone": Row(
+        "one Redis host more; the pools leave it by redis_scale.yml alone; one less",
+        (
+            play("scale", "-e", "fleet_tier=redis_cluster", "-e", "fleet_count=4"),
+            wait(5),
+            play("redis_scale", "-e", "redis_scale_out=redis4"),
+            wait(5),
+            play("scale", "-e", "fleet_tier=redis_cluster", "-e", "fleet_count=3"),
+        ),
+    ),
     "resize": Row("app servers get more memory, and give it back", resized("app_servers")),
     "resize-mysql": Row(
         "databases get more memory and give it back, while they run",
@@ -146,6 +167,12 @@ FAULTS: Mapping[str, Row] = {
     ),
     "kill-balancer": Row(
         "the balancer with the VIP loses its power", (killed(holder_of_the_vip),), Rules(failed=None, unsafe=None)
+    ),
+    "kill-taker": Row(
+        "the balancer that takes the VIP from another one loses its power while that one still answers",
+        (taker_killed(),),
+        Rules(failed=None, unsafe=None),
+        mix=LONG_MIX,
     ),
     "kill-redis": Row(
         "a host with a Redis primary loses its power",

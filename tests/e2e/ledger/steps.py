@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,6 +211,29 @@ def _during(choose: Callable[[Lab], str], what: str, fault: Callable[[Stage, str
 def killed(choose: Callable[[Lab], str]) -> Step:
     """The host loses its power for a while."""
     return _during(choose, "kill", lambda stage, host: stage.lab.dead(host))
+
+
+def taker_killed() -> Step:
+    """The balancer with the VIP gives it away, and who takes it loses its power while the giver still answers what it has."""
+
+    def run(stage: Stage) -> None:
+        giver = holder_of_the_vip(stage.lab)
+        with ThreadPoolExecutor(1) as beside:
+            draining = beside.submit(play("drain", "-e", f"fleet_host={giver}").run, stage)
+            taker = until("another balancer has the address", lambda: _another_holder(stage.lab, giver), seconds=60)
+            stage.note(f"kill {taker}, which took the address from {giver}")
+            with stage.lab.dead(taker):
+                stage.hold()
+            draining.result()
+        play("undrain", "-e", f"fleet_host={giver}").run(stage)
+        wait_until_whole(stage)
+
+    return Step("drain the balancer with the VIP, kill who takes it, undrain", run)
+
+
+def _another_holder(lab: Lab, giver: str) -> str:
+    holder = holder_of_the_vip(lab)
+    return "" if holder == giver else holder
 
 
 def hanging(choose: Callable[[Lab], str]) -> Step:

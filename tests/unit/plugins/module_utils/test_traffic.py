@@ -39,6 +39,15 @@ def test_a_share_lets_some_through() -> None:
     assert "numgen random mod 100 >= 25 reject" in ruleset([80], 25)
 
 
+def test_hosts_of_the_same_tier_may_always_connect() -> None:
+    lines = ruleset([6379], table="other", peers=("192.0.2.2", "2001:db8::1", "192.0.2.1")).splitlines()
+    assert lines[:3] == ["table inet other", "delete table inet other", "table inet other {"]
+    accepted = [line.strip() for line in lines if line.endswith("accept") and "saddr" in line]
+    assert accepted == ["ip saddr { 192.0.2.1, 192.0.2.2 } accept", "ip6 saddr { 2001:db8::1 } accept"]
+    assert lines.index("\t\tip6 saddr { 2001:db8::1 } accept") < next(n for n, line in enumerate(lines) if "reject" in line)
+    assert "saddr" not in ruleset([80])
+
+
 @pytest.mark.parametrize(("ports", "share"), [([], 0), ([0], 0), ([70000], 0), ([80], 100), ([80], -1)])
 def test_a_rule_that_cannot_be_is_refused(ports: list[int], share: int) -> None:
     with pytest.raises(TrafficError, match="not: "):

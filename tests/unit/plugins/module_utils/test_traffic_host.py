@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from plugins.module_utils.redis_driver import Tools
 from plugins.module_utils.traffic import Mark, TrafficError, parse_mark
 from plugins.module_utils.traffic_host import GATES, Gate, Host, World
 from tests.unit.support.clock import Clock
@@ -187,6 +189,21 @@ def test_a_balancer_moves_the_address_at_once_and_waits_for_its_answers(tmp_path
     assert balancer.answers == -2, "it waited for the answers, and looked three times at the end"
 
 
+def test_an_address_that_comes_back_while_it_is_given_away_is_given_away_again(tmp_path: Path) -> None:
+    balancer = Balancer(tmp_path, answers=100)
+    seconds_with_it = range(3, 6)
+
+    def sleep(seconds: float, /) -> None:
+        Balancer.sleep(balancer, seconds)
+        balancer.holds = int(balancer.monotonic()) in seconds_with_it
+
+    object.__setattr__(balancer.world, "clock", SimpleNamespace(monotonic=balancer.monotonic, sleep=sleep))
+    balancer.host.leave(["load_balancers"], MARK, 30)
+    assert balancer.told[-2:] == ["systemctl start graphic_school-handover.service, marked", "systemctl reload nginx.service, marked"]
+    assert balancer.told.count("systemctl restart keepalived.service, marked") == 1
+    assert balancer.clock.monotonic() > 20
+
+
 def test_an_answer_that_does_not_end_is_told(tmp_path: Path) -> None:
     balancer = Balancer(tmp_path, answers=10**6)
     with pytest.raises(TrafficError, match=r"was not idle within 30 s: 1 open connection \(1 from 192.0.2.99\)"):
@@ -230,3 +247,92 @@ def test_a_balancer_without_the_address_moves_nothing(tmp_path: Path, again: boo
         balancer.host.leave(["load_balancers"], MARK, 30)
     balancer.host.leave(["load_balancers"], MARK, 30)
     assert balancer.told == []
+
+
+# --- a host of Redis -------------------------------------------------------------------------------------------------
+
+
+class RedisHost:
+    """redis1 of three hosts, without slots: C(refuses) new clients. A client is connected that says something until C(talks)."""
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        refuses: bool = True,
+        spreads: bool = True,
+        knows: bool = True,
+        talks: float = 0,
+        idle: int = 0,
+    ) -> None:
+        self.refuses, self.spreads, self.knows, self.talks, self.idle = refuses, spreads, knows, talks, idle
+        self.clock = Clock()
+        rows = [{"host": f"redis{n}", "address": f"192.0.2.{n}", "port": 6379} for n in (1, 2, 3)]
+        pools = [{"name": "durable", "replicas": 0, "instances": rows}]
+        settings = tmp_path / "spread.json"
+        settings.write_text(json.dumps({"host": "redis1", "pools": pools, "user": "", "passwords": []}))
+        tools = Tools(self.connect, self.clock.monotonic, self.clock.sleep, 5)
+        monkeypatch.setattr("plugins.module_utils.traffic_host.tools_for", lambda *_given: tools)
+        self.host = Host(World("redis1", self.run, self.clock, tmp_path / "marks"), {"redis_cluster": {"settings": str(settings)}})
+
+    def connect(self, address: str, port: int) -> Any:
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def command(self, *words: object) -> str:
+        if words[:2] == ("CLUSTER", "NODES"):
+            return "1" * 40 + " 192.0.2.1:6379@16379 myself,slave " + "2" * 40 + " 0 0 1 connected"
+        assert words == ("CLIENT", "LIST")
+        quiet = self.idle + max(0, int(self.clock.now - self.talks))
+        own = ["id=6 addr=127.0.0.1:1 idle=0 cmd=client|list", "id=7 addr=192.0.2.2:40000 idle=0 cmd=psync"]
+        return "\n".join([*own, f"id=9 addr=192.0.2.99:50000 name= idle={quiet} cmd=get"])
+
+    def run(self, command: Sequence[str], text: str = "") -> tuple[int, str, str]:
+        if "AmbientCapabilities" in command:
+            return 0, "cap_net_admin\n" if self.knows else "\n", ""
+        if command[1] == "show":
+            return 0, "active\n" if self.spreads else "inactive\n", ""
+        return 0 if self.refuses else 1, "", ""
+
+
+@pytest.mark.parametrize(
+    ("talks", "idle", "seconds"),
+    [
+        pytest.param(0, 900, 0, id="it has said nothing for long"),
+        pytest.param(0, 0, 15, id="it says nothing any more"),
+        pytest.param(8, 0, 23, id="it is asked something meanwhile"),
+        pytest.param(1000, 0, 30, id="it never stops"),
+    ],
+)
+def test_a_client_of_redis_that_may_be_in_a_request_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, talks: float, idle: int, seconds: float
+) -> None:
+    redis = RedisHost(tmp_path, monkeypatch, talks=talks, idle=idle)
+    redis.host.leave(["redis_cluster"], MARK, 60)
+    assert seconds <= redis.clock.now <= seconds + 1
+
+
+def test_a_wait_for_a_client_of_redis_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrafficError, match=r"not idle within 9 s: 1 open connection \(1 from 192.0.2.99\)"):
+        RedisHost(tmp_path, monkeypatch).host.leave(["redis_cluster"], MARK, 9)
+
+
+def test_redis_is_not_out_before_new_clients_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrafficError, match=r"not idle within 30 s: it does not refuse new clients yet \(see the journal"):
+        RedisHost(tmp_path, monkeypatch, refuses=False).host.leave(["redis_cluster"], MARK, 30)
+
+
+def test_without_the_service_that_refuses_them_nobody_waits_for_clients_of_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = RedisHost(tmp_path, monkeypatch, spreads=False, refuses=False)
+    redis.host.leave(["redis_cluster"], MARK, 30)
+    assert redis.clock.now <= 1
+
+
+def test_a_host_of_redis_that_an_earlier_version_set_up_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = RedisHost(tmp_path, monkeypatch, knows=False)
+    with pytest.raises(TrafficError, match=r"redis1 does not know yet how to send clients away; run site.yml"):
+        redis.host.leave(["redis_cluster"], MARK, 30)
+    assert redis.host.marked() == []
