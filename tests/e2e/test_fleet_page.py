@@ -281,6 +281,14 @@ def test_the_page_says_that_prometheus_does_not_answer_and_how_old_its_data_are(
     )
 
 
+def test_the_address_that_everybody_knows_leads_to_the_page(show: Callable[..., Page], lab: Lab, site: Site) -> None:
+    address = f"https://{lab.vip}/fleet/"
+    page = show()
+    page.goto(address)
+    page.wait_for_selector("body[data-time]")
+    assert page.url == site.url
+
+
 # --- who may see it, and what it asks -----------------------------------------------------------------------------
 
 
