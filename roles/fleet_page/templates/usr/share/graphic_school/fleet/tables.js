@@ -178,8 +178,11 @@ function verb({ action, current, desired }) {
   return action === "out" ? `grows from ${current} to ${desired}` : `shrinks from ${current} to ${desired}`;
 }
 
+// How the numbers of a signal read, where they are not counts.
+const SIGNAL_UNITS = { cpu: "x:ratio", memory: "x:ratio", response_time: "x:seconds", queue_age: "x:seconds" };
+
 function signals(decision) {
-  const number = (value) => (value === null || value === undefined ? "–" : short(Number(value)));
+  const number = (value, unit) => (value === null || value === undefined ? "–" : unit ? format(unit, Number(value)) : short(Number(value)));
   return el(
     "table",
     { class: "signals" },
@@ -189,7 +192,7 @@ function signals(decision) {
       "tbody",
       {},
       ...(decision.signals ?? []).map((signal) =>
-        el("tr", {}, el("th", { scope: "row" }, String(signal.name).replaceAll("_", " ")), ...["value", "threshold", "demand"].map((key) => el("td", { class: "number" }, number(signal[key])))),
+        el("tr", {}, el("th", { scope: "row" }, String(signal.name).replaceAll("_", " ")), ...["value", "threshold", "demand"].map((key) => el("td", { class: "number" }, number(signal[key], key === "demand" ? null : SIGNAL_UNITS[signal.name])))),
       ),
     ),
   );
