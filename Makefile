@@ -19,7 +19,7 @@ QUIET_SECONDS ?=
 export COMMAND ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts alerts quiet test bench
+.PHONY: help demo demo-down demo-prune demo-status autoscale check check-slow sanity proof e2e e2e-self-test interrupts control-host alerts quiet test bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ e2e-self-test: .lab/dev-venv ## Lose something on purpose, and see that the ledg
 
 interrupts: .lab/dev-venv ## VERB=deploy|switchover|scale: interrupt it at each step, and see that the next run finishes (STEPS=1-4 for some)
 	@STEPS="$(STEPS)" $(VENV)/pytest tests/e2e/test_interrupted_verbs_finish.py -m interrupts -v -s $(if $(filter none,$(VERB)),,-k $(VERB))
+
+control-host: .lab/dev-venv ## The role autoscaler as a service on a host made for it, in a dry run (after make demo; some minutes)
+	@$(VENV)/pytest tests/e2e/test_the_autoscaler_is_a_service.py -m control_host -v -s
 
 alerts: .lab/dev-venv ## Make what each alert warns of really so, and see it fire and end (hard on the demo; ALERTS="HostDown or DiskFull" for some)
 	@$(VENV)/pytest tests/e2e/test_alerts_fire.py -m alerts -v -s $(if $(ALERTS),-k "$(ALERTS)")

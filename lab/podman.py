@@ -215,8 +215,9 @@ def start_lxcfs() -> bool:
         LXCFS.mkdir(parents=True, exist_ok=True)
         settings.LOGS.mkdir(parents=True, exist_ok=True)
         with (settings.LOGS / "lxcfs.log").open("ab") as log:
+            # By its CPU quota: a host with one CPU of this machine's two would never look more than half busy.
             process = subprocess.Popen(
-                ["lxcfs", str(LXCFS)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+                ["lxcfs", "--enable-cfs", str(LXCFS)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
             )
         LXCFS_PID_FILE.write_text(f"{process.pid}\n", "ascii")
     return wait_until(lxcfs_running, seconds=10)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.e2e.ledger.autoscale import servers_follow_the_load, workers_follow_the_queue
+from tests.e2e.ledger.autoscale_kills import parts_die
 from tests.e2e.ledger.schedule import LONG_MIX, MIX, ROWS_MIX
 from tests.e2e.ledger.steps import (
     Step,
@@ -128,6 +129,11 @@ VERBS: Mapping[str, Row] = {
     ),
     "autoscale-queue": Row(
         "thousands of jobs: the autoscaler adds worker processes, then hosts, and takes them back", (workers_follow_the_queue(),)
+    ),
+    "autoscale-kills": Row(
+        "who watches and who scales lose their power: the fleet serves, and the loop goes on where it was",
+        (parts_die(),),
+        closing=(play("scale", "-e", "fleet_tier=app_servers", "-e", "fleet_count=2"), whole()),
     ),
     "redis_scale": Row("one Redis host more, and one less", scaled("redis_cluster", 4, 3)),
     "redis_scale-alone": Row(

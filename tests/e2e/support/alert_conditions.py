@@ -230,15 +230,17 @@ while kilobytes("MemAvailable") > 0.08 * kilobytes("MemTotal") and len(held) < 2
     held.append(b"x" * (4 << 20))
 time.sleep(900)
 """
-# A host of the lab has this machine's disk, so it gets a small one of its own. Of an overlay, because tmpfs is no disk to node_exporter.
+# A host of the lab has this machine's disk, so it gets a small one of its own. Of an overlay, because tmpfs is no disk to node_exporter;
+# which starts again, because in a container (unlike on a machine) a service with mounts of its own sees no later ones.
 SMALL_DISK = f"""\
 mkdir -p {FOLDER}/disk /srv/e2e-alerts
 mount -t tmpfs -o size=8m tmpfs {FOLDER}/disk
 mkdir {FOLDER}/disk/lower {FOLDER}/disk/upper {FOLDER}/disk/work
 mount -t overlay -o lowerdir={FOLDER}/disk/lower,upperdir={FOLDER}/disk/upper,workdir={FOLDER}/disk/work overlay /srv/e2e-alerts
 head -c 7500000 /dev/zero > /srv/e2e-alerts/ballast
+systemctl restart prometheus-node-exporter
 """
-NO_SMALL_DISK = f"umount /srv/e2e-alerts; umount {FOLDER}/disk; rmdir /srv/e2e-alerts"
+NO_SMALL_DISK = f"umount /srv/e2e-alerts; umount {FOLDER}/disk; rmdir /srv/e2e-alerts; systemctl restart prometheus-node-exporter"
 # MySQL reads it when it starts, or is told to; the key is the same.
 CERTIFICATE = f"""\
 cd /etc/mysql/tls

@@ -69,6 +69,11 @@ def test_it_writes_only_where_scaling_has_to() -> None:
     assert "\nProtectSystem=strict\n" in unit
 
 
+def test_it_sees_whether_somebody_elses_verb_still_lives() -> None:
+    # Whoever holds the fleet's lock is looked for in /proc; hidden there, every other user's verb would seem to have ended.
+    assert "\nProtectProc=" not in render()[UNIT]
+
+
 def test_a_service_that_is_turned_off_is_stopped() -> None:
     (arguments,) = Fleet(vars={"autoscaler_token": "word", "autoscaler_enabled": False}).converge_arguments("autoscaler")
     (service,) = arguments["services"]

@@ -119,6 +119,12 @@ def test_unknown_names_are_turned_away_when_names_are_given() -> None:
     assert sum("reuseport" in value for value in directives(text, "listen")) == 2
 
 
+def test_a_path_that_leads_elsewhere_is_that_path_only() -> None:
+    text = app(nginx_lb_redirects={"/fleet/": "https://192.0.2.71/fleet/"})
+    assert "    location = /fleet/ {\n        return 302 https://192.0.2.71/fleet/;\n    }\n    location / {\n" in text
+    assert "return 302" not in app()
+
+
 def test_a_certificate_of_somebody_else_is_not_written() -> None:
     files = render(
         nginx_lb_tls_certificate="",

@@ -72,10 +72,10 @@ export async function now() {
 }
 
 /** The last hour of one series: [{labels, points: time → value}]. With `most`, only the lines that end highest, or of yes and no
-those that changed most: a thousand hosts would be a thousand lines. */
+those that changed most or are unlike the others now: a thousand hosts would be a thousand lines. */
 export async function lastHour(name, end, most = null) {
   const aligned = Math.floor(end / STEP) * STEP;
-  const worth = name.endsWith(":bool") ? `changes(${name}[1h] @ end())` : `${name} @ end()`;
+  const worth = name.endsWith(":bool") ? `changes(${name}[1h] @ end()) + abs(${name} @ end() - scalar(avg(${name} @ end())))` : `${name} @ end()`;
   const query = most ? `${name} and topk(${most}, ${worth})` : name;
   const data = await prometheus("query_range", { query, start: aligned - HOUR, end: aligned, step: STEP });
   return data.result.map(({ metric, values }) => {

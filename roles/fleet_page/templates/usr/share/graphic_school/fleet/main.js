@@ -64,7 +64,7 @@ function draw() {
   tables.figures(now, hosts, known);
   tables.alerts(last.alerts, serverTime());
   if (!known) byId("no-alerts").hidden = true;
-  tables.hosts(tiers);
+  tables.hosts(tiers, byId("wanted").value);
   tables.queues(now);
   tables.decisions(last.decisions, serverTime(), byId("changes-only").checked);
   if (tiers.length) picture.draw(tiers, now, last.fleet?.vip ?? null);
@@ -101,6 +101,15 @@ function tick() {
 async function begin() {
   legend(byId("legend"));
   byId("changes-only").addEventListener("change", draw);
+  byId("wanted").addEventListener("input", draw);
+  // A host of the picture leads to its row, also when the search leaves it out.
+  addEventListener("hashchange", () => {
+    const row = document.getElementById(location.hash.slice(1));
+    if (!row?.hidden) return;
+    byId("wanted").value = "";
+    draw();
+    row.scrollIntoView();
+  });
   addEventListener("resize", draw);
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
   setInterval(tick, 1000);

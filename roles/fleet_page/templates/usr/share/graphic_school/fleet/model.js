@@ -38,15 +38,25 @@ export function sumOf(now, name) {
   return samples.length ? samples.reduce((sum, sample) => sum + sample.value, 0) : undefined;
 }
 
-function worst(now, name, host, pick) {
-  const values = (now.series.get(name) ?? []).filter((sample) => sample.labels.host === host).map((sample) => sample.value);
-  return values.length ? pick(...values) : undefined;
+// A thousand hosts would each walk through the samples of a thousand.
+const indexes = new WeakMap();
+
+/** The samples of a series by the value of a label. */
+function samplesBy(now, name, label) {
+  const samples = now.series.get(name);
+  if (!samples) return new Map();
+  if (!indexes.has(samples)) indexes.set(samples, Map.groupBy(samples, (sample) => sample.labels[label]));
+  return indexes.get(samples);
 }
 
 /** The hosts with state and load, in the order of fleet.json; without that file, those that Prometheus knows. */
 export function hostsOf(fleet, now) {
   return (fleet?.hosts ?? seen(now)).map((host) => {
-    const of = (name, pick = Math.max) => worst(now, name, host.name, pick);
+    const samples = (name, label = "host") => samplesBy(now, name, label).get(host.name) ?? [];
+    const of = (name, pick = Math.max) => {
+      const values = samples(name).map((sample) => sample.value);
+      return values.length ? pick(...values) : undefined;
+    };
     const load = { cpu: of("fleet:cpu_used:ratio"), memory: of("fleet:memory_used:ratio"), disk: of("fleet:disk_used:ratio") };
     const tier = host.tiers[0];
     return {
@@ -55,13 +65,13 @@ export function hostsOf(fleet, now) {
       ...load,
       up: of("fleet:up:bool", Math.min) > 0 && now.up.get(host.name) !== false,
       drained: of("fleet:out_of_traffic:bool") > 0,
-      rate: (now.series.get("fleet:requests:rate") ?? []).find((sample) => sample.labels.upstream === host.name)?.value,
+      rate: samples("fleet:requests:rate", "upstream")[0]?.value,
       role: roleOf(of, host),
       healthy: of("fleet:health:bool", Math.min) !== 0,
       lag: of("fleet:replication_lag:seconds"),
       busyFpm: of("fleet:fpm_busy:ratio"),
-      releases: (now.series.get("fleet:release:info") ?? [])
-        .filter((sample) => sample.labels.host === host.name && sample.value > 0)
+      releases: samples("fleet:release:info")
+        .filter((sample) => sample.value > 0)
         .map((sample) => sample.labels.release),
     };
   }).map((host) => ({ ...host, status: statusOf(host) }));
@@ -122,6 +132,22 @@ export function sortedAlerts(alerts) {
   return alerts
     .filter((alert) => alert.state !== "inactive")
     .sort((one, other) => rank(one) - rank(other) || Date.parse(one.activeAt) - Date.parse(other.activeAt));
+}
+
+/** The same as rows: more than three of one name, severity and state are one row, so that a storm leaves room for the fleet. */
+export function alertRows(alerts) {
+  const groups = Map.groupBy(sortedAlerts(alerts), ({ labels, state }) => JSON.stringify([labels.alertname, labels.severity, state]));
+  return [...groups.values()].flatMap((group) => (group.length > 3 ? [group] : group.map((alert) => [alert])));
+}
+
+/** What an alert is about. */
+export const subjectOf = ({ labels }) => labels.host ?? labels.queue ?? labels.pool ?? labels.upstream ?? "the fleet";
+
+/** How many hosts are in each state that is not ok, gravest first, and how many are: "1 not answering, 2 busy, 897 ok". */
+export function countsOf(hosts) {
+  const order = ["down", "unknown", "ill", "drained", "busy", "standby", "gone", "ok"];
+  const counts = Map.groupBy(hosts, (host) => host.status);
+  return order.filter((state) => counts.has(state)).map((state) => `${counts.get(state).length} ${STATES[state]}`).join(", ");
 }
 
 /** One sentence about the whole fleet, and how grave it is. */

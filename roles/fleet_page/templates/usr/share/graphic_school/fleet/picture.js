@@ -3,7 +3,7 @@
 
 import { el, say, set, svg } from "./dom.js";
 import { format } from "./format.js";
-import { STATES, sumOf, valueOf } from "./model.js";
+import { STATES, countsOf, sumOf, valueOf } from "./model.js";
 
 const NARROW = 860;
 // More hosts than this in one tier become cells with a name only, and more than that become dots.
@@ -13,8 +13,12 @@ const PAD = 10;
 const HEAD = 30;
 const GAP = 8;
 const CARD = { height: 66, least: 176, most: 250, gap: GAP };
-const CELL = { height: 23, least: 54, gap: 4 };
-const DOT = { height: 11, least: 11, gap: 4 };
+const CELL = { height: 23, least: 54, gap: 4, counts: 20 };
+const DOT = { height: 11, least: 11, gap: 4, counts: 20 };
+// A letter of a cell's name and of the counts below, and what a column of dots may take of the room between columns.
+const LETTER = 6.3;
+const DOTS_MOST = 560;
+const LEAST_GAP = 76;
 const CLIENTS = { width: 104, height: 60 };
 const COLUMNS = [["load_balancers"], ["app_servers", "queue_workers"], ["mysql", "redis_cluster", "object_storage"]];
 const STORES = COLUMNS[2];
@@ -24,9 +28,12 @@ export function layout(tiers, width) {
   return width < NARROW ? stacked(tiers, width) : sideBySide(tiers, width);
 }
 
+const sizeFor = (tier) => (tier.hosts.length <= MOST_CARDS ? CARD : tier.hosts.length <= MOST_CELLS ? CELL : DOT);
+
 function box(tier, x, y, w) {
-  const size = tier.hosts.length <= MOST_CARDS ? CARD : tier.hosts.length <= MOST_CELLS ? CELL : DOT;
-  const perRow = Math.max(1, Math.floor((w - 2 * PAD + size.gap) / (size.least + size.gap)));
+  const size = sizeFor(tier);
+  const least = size === CELL ? Math.max(size.least, 16 + LETTER * Math.max(...tier.hosts.map((host) => host.name.length))) : size.least;
+  const perRow = Math.max(1, Math.floor((w - 2 * PAD + size.gap) / (least + size.gap)));
   const used = Math.min(perRow, tier.hosts.length);
   const each = (w - 2 * PAD - size.gap * (used - 1)) / used;
   const cards = tier.hosts.map((host, place) => ({
@@ -38,31 +45,37 @@ function box(tier, x, y, w) {
     size,
   }));
   const rows = Math.ceil(tier.hosts.length / used);
-  const h = HEAD + rows * (size.height + size.gap) - size.gap + PAD;
+  const h = HEAD + rows * (size.height + size.gap) - size.gap + PAD + (size.counts ?? 0);
   // Where arrows meet it: its middle, but not far below where one looks first.
   return { ...tier, x, y, w, h, middle: Math.min(h / 2, 130), cards, small: size !== CARD };
 }
 
 function sideBySide(tiers, width) {
-  const inner = Math.min(CARD.most, (width - CLIENTS.width - 3 * 76) / 3 - 1);
-  const gap = (width - CLIENTS.width - 3 * inner - 2) / 3;
   const columns = COLUMNS.map((keys) => tiers.filter((tier) => keys.includes(tier.key)).sort((a, b) => keys.indexOf(a.key) - keys.indexOf(b.key)));
+  const least = Math.min(CARD.most, (width - CLIENTS.width - 3 * LEAST_GAP) / 3 - 1);
+  const spare = Math.max(0, width - CLIENTS.width - 3 * (LEAST_GAP + least) - 2);
+  const dotted = columns.map((column) => column.some((tier) => sizeFor(tier) === DOT));
+  const widths = dotted.map((one) => (one ? Math.min(DOTS_MOST, least + spare / dotted.filter(Boolean).length) : least));
+  const gap = (width - CLIENTS.width - widths.reduce((sum, one) => sum + one) - 2) / 3;
+  let x = CLIENTS.width;
   const boxes = [];
   let height = 0;
   columns.forEach((column, place) => {
+    x += gap;
     let y = 1;
     for (const tier of column) {
-      const made = box(tier, CLIENTS.width + gap + place * (inner + gap), y, inner);
+      const made = box(tier, x, y, widths[place]);
       boxes.push(made);
       y += made.h + 22;
     }
+    x += widths[place];
     height = Math.max(height, y - 22);
   });
   // What stands beside the way of a request (monitoring, tiers of one's own) fills the first column from below.
   for (const tier of tiers.filter((one) => !COLUMNS.flat().includes(one.key))) {
     const left = boxes.filter((one) => one.x < CLIENTS.width + gap + 1);
     const y = left.length ? Math.max(...left.map((one) => one.y + one.h)) + 40 : 1;
-    boxes.push(box(tier, CLIENTS.width + gap, y, inner));
+    boxes.push(box(tier, CLIENTS.width + gap, y, widths[0]));
     height = Math.max(height, y + boxes.at(-1).h);
   }
   const first = boxes.find((one) => one.key === "load_balancers") ?? boxes[0];
@@ -126,6 +139,11 @@ export class Picture {
     const note = svg("text", { x: x + w - PAD, y: y + 20, "text-anchor": "end", class: "note", "data-testid": `note-${key}` });
     const group = svg("g", { class: "tier" }, svg("rect", { x, y, width: w, height: h, rx: 12 }), svg("text", { x: x + PAD + 2, y: y + 20, class: "title" }, title), note);
     for (const card of cards) group.append(small ? this.#cell(card) : this.#card(card, narrow));
+    if (small) {
+      const counts = svg("text", { x: x + PAD + 2, y: y + h - PAD, class: "note", "data-testid": `counts-${key}` });
+      group.append(counts);
+      this.#updates.push((hosts) => say(counts, fitting(countsOf(cards.map((card) => hosts.get(card.host.name))), w - 2 * PAD)));
+    }
     this.#updates.push((hosts, now) => say(note, NOTES[key]?.(now) ?? ""));
     return group;
   }
@@ -135,6 +153,7 @@ export class Picture {
     this.#updates.push((hosts) => {
       const current = hosts.get(host.name);
       set(link, "data-state", current.status);
+      set(link, "data-role", current.role);
       set(link, "aria-label", describe(current));
     });
     return link;
@@ -154,7 +173,6 @@ export class Picture {
     this.#updates.push((hosts) => {
       const current = hosts.get(host.name);
       say(role, current.role ?? "");
-      set(link, "data-role", current.role);
       say(state, stateText(current, narrow));
       for (const bar of bars) bar(current);
     });
@@ -182,12 +200,12 @@ export class Picture {
   }
 
   #cell({ host, x, y, w, h, size }) {
-    if (size === DOT) {
-      return this.#link(host, svg("title", {}, host.name), svg("rect", { x, y, width: w, height: h, rx: 3, class: "edge" }));
-    }
+    const title = svg("title");
+    this.#updates.push((hosts) => say(title, describe(hosts.get(host.name))));
+    if (size === DOT) return this.#link(host, title, svg("rect", { x, y, width: w, height: h, rx: 3, class: "edge dot" }));
     return this.#link(
       host,
-      svg("title", {}, host.name),
+      title,
       svg("rect", { x, y, width: w, height: h, rx: 6, class: "face" }),
       svg("rect", { x: x + 1, y: y + 5, width: 3, height: h - 10, rx: 1.5, class: "edge" }),
       svg("text", { x: x + w / 2 + 2, y: y + 15, "text-anchor": "middle", class: "small name" }, host.name),
@@ -273,6 +291,12 @@ const NOTES = {
 function p95(now) {
   const value = valueOf(now, "fleet:response_time_overall:p95_seconds");
   return value === undefined ? "" : `p95 ${format("x:seconds", value)}`;
+}
+
+/** The beginning of a sentence that has this room. */
+function fitting(text, width) {
+  const most = Math.floor(width / LETTER);
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
 /** Where all is well, there is room for what else is worth knowing. */

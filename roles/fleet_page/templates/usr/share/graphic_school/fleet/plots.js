@@ -3,7 +3,7 @@
 
 import { STEP, lastHour } from "./api.js";
 import { byId, el, keyed, say, set, svg } from "./dom.js";
-import { clock, format, natural, title, unitOf } from "./format.js";
+import { clock, format, natural, title, unitOf, whole } from "./format.js";
 import { columns, lineNames, stretches } from "./model.js";
 
 const HOUR = 3600;
@@ -147,8 +147,8 @@ class Plot {
 
   #draw() {
     const shown = this.#shown();
-    const which = this.yesOrNo ? "that changed most" : "highest";
-    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.count ? `The ${shown.length} ${which} of ${this.count}.` : "");
+    const which = this.yesOrNo ? "that changed most or are unlike the others," : "highest";
+    say(this.note, this.lines.length === 0 ? "No sample in the last hour." : shown.length < this.count ? `The ${shown.length} ${which} of ${whole(this.count)}.` : "");
     if (this.yesOrNo) return this.#drawStrips(shown);
     this.area.hidden = !shown.length;
     const built = JSON.stringify(shown.map((line) => line.key));

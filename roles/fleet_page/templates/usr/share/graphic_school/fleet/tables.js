@@ -1,8 +1,8 @@
 // Figures, alerts, hosts, queues and decisions: what is shown as text.
 
 import { byId, el, keyed, say, set } from "./dom.js";
-import { ago, format, short } from "./format.js";
-import { STATES, TIERS, list, queuesOf, sortedAlerts, sumOf, valueOf } from "./model.js";
+import { ago, format, natural, short, whole } from "./format.js";
+import { STATES, TIERS, alertRows, list, queuesOf, subjectOf, sumOf, valueOf } from "./model.js";
 
 // --- the fleet in figures ---------------------------------------------------------------------------------------------
 
@@ -15,7 +15,7 @@ export function figures(now, hosts, known) {
   const errors = valueOf(now, "fleet:request_errors:ratio");
   const budget = valueOf(now, "fleet:database_budget_used:ratio");
   const rows = [
-    { id: "hosts", name: "hosts answer", text: known ? `${answering} of ${serving.length}` : "–", value: known ? answering : null, level: answering < serving.length ? "bad" : null },
+    { id: "hosts", name: "hosts answer", text: known ? `${whole(answering)} of ${whole(serving.length)}` : "–", value: known ? answering : null, level: answering < serving.length ? "bad" : null },
     { id: "requests", name: "requests", series: "fleet:requests:rate", value: sumOf(now, "fleet:requests:rate") },
     { id: "p95", name: "response time, p95", series: "fleet:response_time_overall:p95_seconds", value: p95, level: level(p95, 2, 5) },
     { id: "errors", name: "failed answers", series: "fleet:request_errors:ratio", value: errors, level: level(errors, 0.001, 0.01) },
@@ -30,8 +30,10 @@ export function figures(now, hosts, known) {
     (row) => el("li", { class: "card" }, el("span", { class: row.long ? "figure long" : "figure", "data-testid": `figure-${row.id}` }), el("span", { class: "small" })),
     (node, row) => {
       set(node, "data-level", row.level);
+      const text = row.text ?? format(row.series, row.value);
       set(node.firstChild, "data-value", row.value ?? null);
-      say(node.firstChild, row.text ?? format(row.series, row.value));
+      set(node.firstChild, "data-wide", text.length > 10 ? "yes" : null);
+      say(node.firstChild, text);
       say(node.lastChild, row.name);
     },
   );
@@ -45,30 +47,42 @@ function runbook({ annotations = {} }) {
 }
 
 export function alerts(all, time) {
-  const rows = sortedAlerts(all);
-  byId("no-alerts").hidden = rows.some((alert) => alert.state === "firing");
+  const rows = alertRows(all);
+  byId("no-alerts").hidden = rows.some(([alert]) => alert.state === "firing");
   keyed(
     byId("alerts"),
     rows,
-    (alert) => JSON.stringify([alert.labels, alert.state, runbook(alert)]),
-    (alert) => {
+    (row) => JSON.stringify([row.length > 1 ? row[0].labels.alertname : row[0].labels, row[0].labels.severity, row[0].state, runbook(row[0])]),
+    (row) => {
+      const [alert] = row;
       const address = runbook(alert);
       const level = alert.state === "pending" ? "pending" : (alert.labels.severity ?? "warning");
+      const said = [el("strong", {}, alert.labels.alertname), " ", el("span", {})];
       return el(
         "li",
         { class: "card", "data-level": level, "data-testid": `alert-${alert.labels.alertname}` },
         el("span", { class: "pill" }, level),
-        el("span", { class: "what" }, el("strong", {}, alert.labels.alertname), " ", el("span", {})),
+        row.length > 1 ? el("details", { class: "what" }, el("summary", {}, ...said), el("ul")) : el("span", { class: "what" }, ...said),
         el("span", { class: "small" }),
         address ? el("a", { href: address, rel: "noreferrer" }, "What to do") : null,
       );
     },
-    (node, { annotations = {}, labels, activeAt }) => {
-      say(node.children[1].lastChild, annotations.summary ?? annotations.description ?? labels.host ?? "");
-      say(node.children[2], `since ${ago(time, Date.parse(activeAt) / 1000).replace(" ago", "")}`);
+    (node, row) => {
+      const what = node.children[1];
+      set(node, "data-count", row.length);
+      if (row.length > 1) {
+        const alerts = [...row].sort((one, other) => natural(subjectOf(one), subjectOf(other)));
+        say(what.firstChild.lastChild, `${whole(row.length)} times: ${list(alerts.map(subjectOf))}`);
+        keyed(what.lastChild, alerts, (alert) => JSON.stringify(alert.labels), () => el("li"), (line, alert) => say(line, summary(alert)));
+      } else {
+        say(what.lastChild, summary(row[0]));
+      }
+      say(node.children[2], `since ${ago(time, Math.min(...row.map((alert) => Date.parse(alert.activeAt))) / 1000).replace(" ago", "")}`);
     },
   );
 }
+
+const summary = (alert) => alert.annotations?.summary ?? alert.annotations?.description ?? subjectOf(alert);
 
 // --- hosts and queues -------------------------------------------------------------------------------------------------
 
@@ -89,11 +103,21 @@ function table(place, headings, caption) {
   return place.body;
 }
 
-export function hosts(tiers) {
+// Fewer are seen at a glance.
+const WORTH_SEARCHING = 25;
+
+/** Hosts with all words of `wanted` in what their row says of name, address, tier, state and release; of 25 hosts and less all are shown. */
+export function hosts(tiers, wanted = "") {
+  const all = tiers.flatMap((tier) => tier.hosts);
+  byId("search").hidden = all.length <= WORTH_SEARCHING;
+  const words = all.length <= WORTH_SEARCHING ? [] : wanted.toLowerCase().split(/\s+/).filter(Boolean);
+  const said = (host) => [host.name, host.address, host.role, ...host.tiers.map((tier) => TIERS[tier] ?? tier), STATES[host.status], ...host.releases].join(" ").toLowerCase();
+  const shown = (host) => words.every((word) => (word.startsWith("-") ? word === "-" || !said(host).includes(word.slice(1)) : said(host).includes(word)));
+  say(byId("found"), words.length ? `${whole(all.filter(shown).length)} of ${whole(all.length)} hosts` : "");
   const headings = [["Host"], ["Tier"], ["State"], ...HOST_COLUMNS.map(([text]) => [text, true]), ["Release"]];
   keyed(
     table(byId("hosts"), headings, "Hosts with their state and load"),
-    tiers.flatMap((tier) => tier.hosts),
+    all,
     (host) => host.name,
     (host) =>
       el(
@@ -108,6 +132,7 @@ export function hosts(tiers) {
     (row, host) => {
       const silent = ["down", "gone"].includes(host.status);
       set(row, "data-state", host.status);
+      row.hidden = !shown(host);
       say(row.children[0].lastChild, [host.role, host.address].filter(Boolean).join(", "));
       set(row.children[2].firstChild, "data-state", host.status);
       say(row.children[2].firstChild, STATES[host.status]);
@@ -153,8 +178,11 @@ function verb({ action, current, desired }) {
   return action === "out" ? `grows from ${current} to ${desired}` : `shrinks from ${current} to ${desired}`;
 }
 
+// How the numbers of a signal read, where they are not counts.
+const SIGNAL_UNITS = { cpu: "x:ratio", memory: "x:ratio", response_time: "x:seconds", queue_age: "x:seconds" };
+
 function signals(decision) {
-  const number = (value) => (value === null || value === undefined ? "–" : short(Number(value)));
+  const number = (value, unit) => (value === null || value === undefined ? "–" : unit ? format(unit, Number(value)) : short(Number(value)));
   return el(
     "table",
     { class: "signals" },
@@ -164,7 +192,7 @@ function signals(decision) {
       "tbody",
       {},
       ...(decision.signals ?? []).map((signal) =>
-        el("tr", {}, el("th", { scope: "row" }, String(signal.name).replaceAll("_", " ")), ...["value", "threshold", "demand"].map((key) => el("td", { class: "number" }, number(signal[key])))),
+        el("tr", {}, el("th", { scope: "row" }, String(signal.name).replaceAll("_", " ")), ...["value", "threshold", "demand"].map((key) => el("td", { class: "number" }, number(signal[key], key === "demand" ? null : SIGNAL_UNITS[signal.name])))),
       ),
     ),
   );
