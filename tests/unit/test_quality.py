@@ -259,6 +259,8 @@ def fleets(secrets: dict[str, Any]) -> dict[str, Fleet]:
 def test_every_file_of_every_role_renders_for_every_host(role: str, inventory: str, fleets: dict[str, Fleet]) -> None:
     fleet = fleets[inventory]
     failures = {}
+    # Shipped as it is; its braces are Python's.
+    own_code = {path.read_text("utf-8").rstrip() for path in (ROOT / "plugins/module_utils").glob("*.py")}
     for play, hosts, roles in fleet.plays():
         for host in hosts if role in roles else []:
             try:
@@ -266,7 +268,8 @@ def test_every_file_of_every_role_renders_for_every_host(role: str, inventory: s
             except AnsibleError as error:
                 failures[host] = str(error)
             else:
-                unfinished = [path for path, text in files.items() if "{{" in OF_PROMETHEUS.sub("", text) or "{%" in text]
+                templates = {path: text for path, text in files.items() if text.rstrip() not in own_code}
+                unfinished = [path for path, text in templates.items() if "{{" in OF_PROMETHEUS.sub("", text) or "{%" in text]
                 failures |= {host: f"left unrendered: {unfinished}"} if unfinished else {}
     assert failures == {}
 
