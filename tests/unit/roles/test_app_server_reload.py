@@ -29,7 +29,7 @@ class Balancer:
         self.listening = socket.create_server(("127.0.0.1", 0))
         port = self.listening.getsockname()[1]
         self.connection = socket.create_connection(("127.0.0.1", port))
-        self.accepted, _ = self.listening.accept()
+        self.accepted = self.listening.accept()[0]
         self.mark = folder / "mark"
         variables = {"app_server_listen": [f"127.0.0.1:{port}"], "app_server_reload_patience_seconds": patience}
         text = Fleet("inventories/lab", vars=variables).render_role("app_server", host="app1")[PROGRAM]
@@ -82,6 +82,6 @@ def test_it_hands_on_how_the_command_ended(balancer: Balancer) -> None:
 
 def test_nginx_uses_it_to_reload_and_to_stop_and_answers_by_its_mark() -> None:
     files = Fleet("inventories/lab").render_role("app_server", host="app1")
-    commands = re.findall(r"^(?:ExecReload|ExecStop)=-?(\S+) .*(reload|QUIT)", files[DROP_IN], re.MULTILINE)
-    assert commands == [(PROGRAM, "reload"), (PROGRAM, "QUIT")]
+    commands = re.findall(r"^(ExecReload|ExecStop)=-?/usr/bin/python3 (\S+) .*(reload|QUIT)", files[DROP_IN], re.MULTILINE)
+    assert commands == [("ExecReload", PROGRAM, "reload"), ("ExecStop", PROGRAM, "QUIT")]
     assert f"if (-f {MARK}) {{" in files["/etc/nginx/conf.d/app.conf"]
