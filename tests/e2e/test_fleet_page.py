@@ -224,7 +224,7 @@ def test_alerts_and_decisions_are_shown_as_they_are(page: Page, site: Site) -> N
         names = [
             str(node.get_attribute("data-testid")).removeprefix("alert-")
             for node in shown
-            for _ in range(int(str(node.get_attribute("data-count"))))
+            for _mark in range(int(str(node.get_attribute("data-count"))))
         ]
         assert sorted(names) == firing
         assert page.locator("#no-alerts").is_visible() == (not firing)

@@ -128,7 +128,7 @@ def test_a_verb_of_somebody_else_on_this_host_makes_it_hold(control: ControlHost
         before = newest(control)
         assert control.post(FIRING, str(control.lab.credentials["vault_autoscaler_token"])) == 200
         until("it looks", lambda: looked_since(control, before), seconds=LOOK_SECONDS, every=1)
-        (row, *_) = [row for row in control.decisions() if row["tier"] == "app_servers"]
+        row = next(row for row in control.decisions() if row["tier"] == "app_servers")
         assert row["action"] == "hold" and "deploy" in row["reason"], row
     finally:
         control.ssh(f"systemctl stop e2e-verb; rm -f {FOLDER}/secrets/fleet.lock")

@@ -57,7 +57,7 @@ def test_a_thousand_hosts_are_drawn_within_seconds(page: Page) -> None:
 
 def test_it_goes_on_answering_while_it_is_kept_up_to_date(page: Page) -> None:
     page.evaluate(WATCH_PAUSES)
-    for _ in range(2):
+    for _turn in range(2):
         seen = page.locator("body").get_attribute("data-time")
         expect(page.locator("body")).not_to_have_attribute("data-time", str(seen), timeout=15 * SECONDS)
     pauses = page.evaluate("window.pauses")
