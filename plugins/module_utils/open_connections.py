@@ -1,7 +1,7 @@
 # Copyright: graphic_school.scaling contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which connections of a host are open, from the kernel's tables. It needs no neighbour: the role keepalived ships it to balancers."""
+"""Which connections of a host are open, from the kernel's tables. It needs no neighbour: keepalived and app_server ship it to hosts."""
 
 from __future__ import annotations
 

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,39 +16,38 @@ import pytest
 from tests.unit.support.render import Fleet
 
 PROGRAM = "/usr/local/lib/graphic_school/after-last-answers"
+CODE = Path("/usr/local/lib/graphic_school/open_connections.py")
 MARK = "/run/nginx-last-answers"
 DROP_IN = "/etc/systemd/system/nginx.service.d/graphic_school.conf"
 
 
 class Balancer:
-    """One connection to a port of this machine, and the program that waits for its end."""
+    """One connection to this host as the kernel tells of it, and the program that waits for its end."""
 
     def __init__(self, folder: Path, patience: int) -> None:
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        port = self.listening.getsockname()[1]
-        self.connection = socket.create_connection(("127.0.0.1", port))
-        self.accepted = self.listening.accept()[0]
-        self.mark = folder / "mark"
-        variables = {"app_server_listen": [f"127.0.0.1:{port}"], "app_server_reload_patience_seconds": patience}
-        text = Fleet("inventories/lab", vars=variables).render_role("app_server", host="app1")[PROGRAM]
-        assert f'"{MARK}"' in text
+        self.mark, self.table = folder / "mark", folder / "tcp"
+        self.tell("01")
+        files = Fleet("inventories/lab", vars={"app_server_reload_patience_seconds": patience}).render_role("app_server", host="app1")
+        assert f'"{MARK}"' in files[PROGRAM]
+        (folder / CODE.name).write_text(files[str(CODE)])
         self.program = folder / "program"
-        self.program.write_text(text.replace(MARK, str(self.mark)))
+        self.program.write_text(files[PROGRAM].replace(MARK, str(self.mark)).replace("/proc/net", str(folder)))
+
+    def tell(self, state: str) -> None:
+        """198.18.10.11 is connected to 198.18.10.21:80, in this state of include/net/tcp_states.h."""
+        head = "  sl  local_address rem_address   st tx_queue rx_queue"
+        self.table.write_text(f"{head}\n   0: 150A12C6:0050 0B0A12C6:D431 {state} 00000000:00000000\n")
 
     def run(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([sys.executable, str(self.program), *command], stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([sys.executable, "-B", str(self.program), *command], stderr=subprocess.PIPE, text=True)
 
     def let_go(self) -> None:
-        self.connection.close()
-        self.accepted.close()
+        self.tell("06")
 
 
 @pytest.fixture
-def balancer(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Balancer]:
-    balancer = Balancer(tmp_path, getattr(request, "param", 30))
-    yield balancer
-    balancer.let_go()
-    balancer.listening.close()
+def balancer(tmp_path: Path, request: pytest.FixtureRequest) -> Balancer:
+    return Balancer(tmp_path, getattr(request, "param", 30))
 
 
 def test_it_waits_for_the_balancer_to_let_go_and_marks_that_it_does(balancer: Balancer, tmp_path: Path) -> None:
@@ -82,6 +79,6 @@ def test_it_hands_on_how_the_command_ended(balancer: Balancer) -> None:
 
 def test_nginx_uses_it_to_reload_and_to_stop_and_answers_by_its_mark() -> None:
     files = Fleet("inventories/lab").render_role("app_server", host="app1")
-    commands = re.findall(r"^(ExecReload|ExecStop)=-?/usr/bin/python3 (\S+) .*(reload|QUIT)", files[DROP_IN], re.MULTILINE)
+    commands = re.findall(r"^(ExecReload|ExecStop)=-?/usr/bin/python3 -B (\S+) .*(reload|QUIT)", files[DROP_IN], re.MULTILINE)
     assert commands == [("ExecReload", PROGRAM, "reload"), ("ExecStop", PROGRAM, "QUIT")]
     assert f"if (-f {MARK}) {{" in files["/etc/nginx/conf.d/app.conf"]
