@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -96,30 +97,39 @@ class Pressure:
 
 
 @contextmanager
-def autoscaler(stage: Stage) -> Iterator[None]:
-    """`make autoscale` while the block lasts."""
-    with (stage.log.parent / "autoscale.log").open("wb") as log:
+def autoscaler(stage: Stage, marker: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """`make autoscale` while the block lasts; all its programs have C(marker) as E2E_RUN in their environment."""
+    with (stage.log.parent / "autoscale.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lab", "autoscale", "--interval", "10"],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            [sys.executable, "-m", "lab", "autoscale", "--interval", "10"], cwd=ROOT, env={**os.environ, "E2E_RUN": marker},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
-            yield
-            assert process.poll() is None, f"the autoscaler ended with {process.returncode}, see {log.name}"
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)  # a run in the background ignores SIGINT, and so do its children
             try:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
-def decisions(tier: str, since: float) -> list[dict[str, Any]]:
-    """What was decided about the tier since then and not only held, oldest first, from the control node's own file."""
+def looks(tier: str, since: float) -> list[dict[str, Any]]:
+    """What was decided about the tier since then, newest first, from the control node's own file."""
     file = ROOT / ".lab" / "secrets" / "autoscale" / "decisions.json"
     rows = json.loads(file.read_text("utf-8")) if file.exists() else []
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
-    return [row for row in reversed(rows) if row["tier"] == tier and row["time"] >= when and row["action"] != "hold"]
+    return [row for row in rows if row["tier"] == tier and row["time"] >= when]
+
+
+def decisions(tier: str, since: float) -> list[dict[str, Any]]:
+    """Of these what is not only to hold, oldest first."""
+    return [row for row in reversed(looks(tier, since)) if row["action"] != "hold"]
+
+
+def still_runs(process: subprocess.Popen[bytes], stage: Stage) -> None:
+    assert process.poll() is None, f"the autoscaler ended with {process.returncode}, see {stage.log.parent / 'autoscale.log'}"
 
 
 def wait_for(stage: Stage, what: str, true: Callable[[], bool], seconds: float) -> None:
@@ -150,7 +160,7 @@ def servers_follow_the_load(rate: float = 24.0, limit: float = 2.0) -> Step:
         asked = prometheus(stage.lab)
         pressure = Pressure(stage.lab, "GET", "/api/slow?seconds=1", rate)
         since = time.time()
-        with autoscaler(stage):
+        with autoscaler(stage) as process:
             try:
                 pressure.start()
                 begun = {*stage.lab.tier("app_servers")}
@@ -169,6 +179,7 @@ def servers_follow_the_load(rate: float = 24.0, limit: float = 2.0) -> Step:
             stage.note(f"{pressure.sent} requests of a second each, {len(pressure.failures)} failed: {pressure.failures[:3]}")
             wait_for(stage, "two app servers are left", lambda: settled("app_servers", since, 2), BACK_SECONDS)
             _report(stage, "app_servers", since)
+            still_runs(process, stage)
         stage.exit_codes.append(1 if pressure.failures else 0)
 
     return Step("make autoscale, and more requests than two app servers can serve", run)
@@ -186,7 +197,7 @@ def workers_follow_the_queue(jobs: int = 5000, rate: float = 25.0) -> Step:
 
         pressure = Pressure(stage.lab, "POST", "/api/jobs", rate, most=jobs, body=job, right=202)
         since = time.time()
-        with autoscaler(stage):
+        with autoscaler(stage) as process:
             # What the beginning has more of than an idle fleet needs is taken back first, so that there is something to raise.
             wait_for(
                 stage, "workers run as many processes as an idle fleet needs",
@@ -206,6 +217,7 @@ def workers_follow_the_queue(jobs: int = 5000, rate: float = 25.0) -> Step:
                 pressure.stop()
             wait_for(stage, "one worker host is left", lambda: settled("queue_workers", flooded, 1), BACK_SECONDS)
             _report(stage, "queue_workers", since)
+            still_runs(process, stage)
         counts = [row["processes"] for row in decisions("queue_workers", flooded)]
         assert any(count["desired"] > count["current"] for count in counts), f"processes were raised on the way, not: {counts}"
         stage.exit_codes.append(1 if pressure.failures else 0)

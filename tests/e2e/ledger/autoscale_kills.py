@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.module_utils.prometheus_client import Prometheus
-from tests.e2e.ledger.autoscale import OUT_SECONDS, Pressure, decisions, wait_for
+from tests.e2e.ledger.autoscale import OUT_SECONDS, Pressure, autoscaler, decisions, looks, wait_for
 from tests.e2e.ledger.steps import Stage, Step
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.monitoring import prometheus
@@ -30,21 +27,13 @@ WATCHERS = ("prometheus", "prometheus-alertmanager")
 
 @contextmanager
 def loop(stage: Stage) -> Iterator[str]:
-    """`make autoscale`; the word that all its programs have in their environment. What is left of it at the end is killed."""
+    """The autoscaler; the word that all its programs have in their environment. What is left of it at the end is killed."""
     marker = uuid.uuid4().hex
-    with (stage.log.parent / "autoscale.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab", "autoscale", "--interval", "10"], cwd=ROOT, env={**os.environ, "E2E_RUN": marker},
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
+    try:
+        with autoscaler(stage, marker):
             yield marker
-        finally:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            kill(marker)
-            process.wait()
+    finally:
+        kill(marker)
 
 
 def programs(marker: str) -> list[int]:
@@ -71,10 +60,7 @@ def kill(marker: str) -> int:
 
 def newest(since: float) -> dict[str, Any]:
     """The newest decision about the application servers since then, also to hold; empty when there is none."""
-    file = ROOT / ".lab" / "secrets" / "autoscale" / "decisions.json"
-    rows = json.loads(file.read_text("utf-8")) if file.exists() else []
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
-    return next((row for row in rows if row["tier"] == TIER and row["time"] >= when), {})
+    return next(iter(looks(TIER, since)), {})
 
 
 def held_without_answers(since: float) -> bool:
