@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+# What holds a plan against a run says what differs, as a test does.
+pytest.register_assert_rewrite("tests.e2e.support.plans")
+
 from tests.e2e.support.lab import ROOT, Lab
 from tests.e2e.support.waiting import until
 from tests.e2e.support.web import Visitor, visiting

@@ -5,68 +5,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from plugins.module_utils.fleet_plan import plan_from, read_record
 from tests.e2e.support.lab import ROOT, Lab, Run, fresh_folder
+from tests.e2e.support.plans import LAB_INVENTORY, everywhere, files, planned, run_does, services_did, units
 from tests.e2e.support.redis_pools import POOLS, connect
 
-LAB_INVENTORY = ROOT / "inventories/lab"
-# One host of a tier is as good as all for what is proven here, but a replica is only one beside its primary.
-OVERLAY: dict[str, Any] = {
-    "app_servers": {"vars": {"fleet_memory_mb": 896, "php_fpm_ini": {"max_input_vars": 4000}}},
-    "mysql": {"vars": {"mysql_settings": {"long_query_time": 2}}},
-    "redis_cluster": {"vars": {"redis_cluster_maxmemory_mb": 200}},
-}
 TAGS = "php_fpm,app_server,mysql,redis_cluster"
 # What stops or starts when an application server leaves the traffic.
 GATES = ("fleet-scheduler.service", "graphic_school-traffic.service")
-RECORDER = {"ANSIBLE_CALLBACKS_ENABLED": "graphic_school.scaling.run_record"}
-
-
-@dataclass(frozen=True)
-class Units:
-    """Of every unit that the collection looks after: which start it lives in, and when it was last told to reload."""
-
-    started: dict[str, str]
-    reloaded: dict[str, str]
-
-
-def everywhere[T](hosts: list[str], ask: Callable[[str], T]) -> dict[str, T]:
-    with ThreadPoolExecutor(4) as pool:
-        return dict(zip(hosts, pool.map(ask, hosts), strict=True))
-
-
-def units(lab: Lab, host: str) -> Units:
-    """What systemd says, asked over SSH."""
-    kept = lab.ssh(host, "cat /var/lib/graphic_school/*.json").replace("}{", "}\n{")
-    names = sorted(set(re.findall(r'"([\w@:.-]+\.service)"', kept)))
-    printed = lab.ssh(host, f"systemctl show --property=Id,InvocationID,ExecReload -- {' '.join(names)}")
-    started, reloaded = {}, {}
-    for block in printed.strip().split("\n\n"):
-        name = re.findall(r"^Id=(.*)$", block, re.MULTILINE)[0]
-        started[name] = "".join(re.findall(r"^InvocationID=(.*)$", block, re.MULTILINE))
-        reloaded[name] = "".join(re.findall(r"start_time=\[([^\]]*)\]", block))
-    return Units(started, reloaded)
-
-
-def files(lab: Lab, host: str) -> str:
-    """A fingerprint of all that a run of site.yml could write, with owners and modes."""
-    look = "find /etc /usr/local /var/lib/graphic_school -xdev -type f -printf '%p %m %u %g ' -exec sha256sum {} + | sort"
-    return lab.ssh(host, f"({look}) 2>/dev/null | grep -v '/resolv.conf\\|/adjtime' | sha256sum")
 
 
 @pytest.fixture(scope="module")
 def hosts(lab: Lab) -> list[str]:
+    """One host of a tier is as good as all for what is proven here, but a replica is only one beside its primary."""
     return [lab.tier("app_servers")[0], *lab.tier("mysql"), *lab.tier("redis_cluster")]
 
 
@@ -81,6 +39,15 @@ def play(lab: Lab, hosts: list[str]) -> Callable[..., Run]:
     return run
 
 
+def overlay(threads: int) -> dict[str, Any]:
+    """Something else in each tier."""
+    return {
+        "app_servers": {"vars": {"fleet_memory_mb": 896, "php_fpm_ini": {"max_input_vars": 4000}}},
+        "mysql": {"vars": {"mysql_settings": {"long_query_time": 2, "innodb_read_io_threads": threads}}},
+        "redis_cluster": {"vars": {"redis_cluster_maxmemory_mb": 200}},
+    }
+
+
 @pytest.fixture(scope="module")
 def wished(lab: Lab, play: Callable[..., Run]) -> Iterator[list[Path]]:
     """The lab's inventory with something else in each tier; afterwards the fleet is what it was.
@@ -88,25 +55,9 @@ def wished(lab: Lab, play: Callable[..., Run]) -> Iterator[list[Path]]:
     But for one thing: a setting that is gone from MySQL's file is still the running server's, so it gets a value that no server has.
     """
     threads = 1 + max(int(lab.sql(host, "SELECT @@innodb_read_io_threads")[0][0]) for host in lab.tier("mysql"))
-    settings = OVERLAY["mysql"]["vars"]["mysql_settings"] | {"innodb_read_io_threads": threads}
-    yield [LAB_INVENTORY, lab.inventory_with("plan", OVERLAY | {"mysql": {"vars": {"mysql_settings": settings}}})]
+    yield [LAB_INVENTORY, lab.inventory_with("plan", overlay(threads))]
     back = play("playbooks/site.yml", inventories=[LAB_INVENTORY])
     assert back.code == 0, back.output[-4000:]
-
-
-def planned(lab: Lab, play: Callable[..., Run], inventories: list[Path], *options: str) -> tuple[dict[str, Any], str]:
-    """The plan as data, and all that was printed."""
-    file = lab.folder / "e2e" / "plan.json"
-    file.unlink(missing_ok=True)
-    run = play("playbooks/plan.yml", "-e", f"plan_file={file}", *options, inventories=inventories)
-    assert run.code == 0, run.output[-4000:]
-    return json.loads(file.read_text(encoding="utf-8")), run.output + file.read_text(encoding="utf-8")
-
-
-def rows(plan: dict[str, Any], part: str, *keys: str, hosts: Collection[str] = ()) -> set[tuple[str, ...]]:
-    """The rows of a plan, or those of some hosts: of these without the steps that are no setting."""
-    found = [row for row in plan[part] if not hosts or (row["host"] in hosts and row.get("thing") != "task")]
-    return {tuple(str(row[key]) for key in keys) for row in found}
 
 
 def test_the_plan_touches_nothing_and_the_run_then_does_just_that(
@@ -140,43 +91,6 @@ def test_the_plan_touches_nothing_and_the_run_then_does_just_that(
         with connect(lab, host, int(port), "admin") as client:
             assert wanted in (value := str(client.config_get("maxmemory")["maxmemory"])) or megabytes(wanted) == int(value)
     assert online, "each instance of Redis gets another maxmemory"
-
-
-def run_does(
-    lab: Lab,
-    play: Callable[..., Run],
-    playbook: str,
-    inventories: list[Path],
-    plan: dict[str, Any],
-    *options: str,
-    hosts: Collection[str] = (),
-    env: Mapping[str, str] | None = None,
-) -> Run:
-    """Run the playbook, and hold what it says that it did against the plan; with C(hosts), the settings and services of these."""
-    record = lab.folder / "e2e" / "record"
-    env = {**(env or {}), **RECORDER, "GRAPHIC_SCHOOL_RUN_RECORD": str(record)}
-    run = play(f"playbooks/{playbook}.yml", *options, inventories=inventories, env=env)
-    assert run.code == 0, run.output[-4000:]
-    did = plan_from(read_record(record.read_text(encoding="utf-8")), playbook).as_dict()
-    columns = ("host", "component", "thing", "setting", "now", "then", "effect")
-    assert rows(plan, "changes", *columns, hosts=hosts) == rows(did, "changes", *columns, hosts=hosts)
-    assert rows(plan, "actions", "host", "verb", "what", hosts=hosts) == rows(did, "actions", "host", "verb", "what", hosts=hosts)
-    return run
-
-
-def services_did(plan: dict[str, Any], before: dict[str, Units], after: dict[str, Units], gates: Collection[str] = ()) -> None:
-    """What systemd says happened to the services is what the plan said would; units that are gates of the traffic come and go with it."""
-    for verb, part in (("restart", "started"), ("reload", "reloaded")):
-        seen = {
-            (host, unit)
-            for host in before
-            for unit, mark in getattr(after[host], part).items()
-            if unit not in gates and mark != getattr(before[host], part).get(unit)
-        }
-        if verb == "reload":  # a restart may leave the mark of the last reload out
-            seen -= {(row["host"], row["what"]) for row in plan["actions"] if row["verb"] == "restart"}
-        said = {(row["host"], row["what"]) for row in plan["actions"] if row["verb"] == verb}
-        assert said == seen, verb
 
 
 def said_restarts(plan: dict[str, Any]) -> set[tuple[str, str]]:

@@ -18,9 +18,9 @@ import pytest
 from lab import site
 from tests.e2e.support.lab import ROOT, Lab, Run
 from tests.e2e.support.load import LightLoad
+from tests.e2e.support.plans import LAB_INVENTORY, everywhere, planned, run_does, services_did, units
 from tests.e2e.support.web import Visitor, served_by
 from tests.e2e.support.witness import Witness
-from tests.e2e.test_plan_equals_the_run import LAB_INVENTORY, everywhere, planned, run_does, services_did, units
 
 FAST = site.environment(Path(sys.prefix), accelerate=True)
 NAME = "app3"
